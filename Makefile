@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+# One make for the whole house. Each folder's objects.mk lists what it adds:
+#   obj-y       objects of the daemon, by path from here; obj-$(CONFIG_X) when X is chosen
+#   sim-y       what build/sluice-sim has beyond libsluice.a; ctl-y: the same of build/sluicectl
+#   service-y   rows of the generated table of services, started in the order of the folders below
+#   feature-$(CONFIG_X) += bridges:CONFIG_X    what a configuration file cannot use while X is off
+#   test-y      programs of tests/unit; test-obj-y: objects that all of them are linked with
+# Variants keep their objects apart: SAN=asan, SAN=tsan, CC=clang. V=1 shows the commands.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+PYTHON := /usr/bin/python3
+prefix ?= /usr
+sysconfdir ?= /etc
+# A checkout is built strictly; what a distribution packs is not.
+WERROR ?= $(if $(wildcard .git),1)
+Q := $(if $(V),,@)
+
+# --- what is built ---------------------------------------------------------------------------------------------
+CONFIG := $(or $(wildcard .config),board/generic/config)
+include $(CONFIG)
+
+folders := gateway/base gateway/codec gateway/net gateway/store gateway/broker gateway/ops gateway/ctl \
+	drivers $(patsubst %/,%,$(sort $(wildcard drivers/*/))) bridge tests/unit
+lists := $(wildcard $(folders:=/objects.mk))
+include $(lists)
+
+# --- how it is built -------------------------------------------------------------------------------------------
+ifeq ($(SAN),fuzz)
+CC := clang
+endif
+O := build$(if $(SAN),/$(SAN),$(if $(findstring clang,$(CC)),/clang))
+GEN := build/generated
+
+packages := libuv sqlite3 libconfig libcjson libserialport libmodbus $(if $(CONFIG_SYSTEMD),libsystemd)
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Wmissing-prototypes $(if $(WERROR),-Werror)
+harden := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
+CFLAGS ?= -O2 -g
+LDLIBS = $(shell pkg-config --libs $(packages)) -lmbedtls -lmbedx509 -lmbedcrypto -lm -lpthread
+LDFLAGS += -Wl,--as-needed
+
+san-asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+san-tsan := -fsanitize=thread -fno-omit-frame-pointer -O1
+san-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1
+ifdef SAN
+extra := $(or $(san-$(SAN)),$(error SAN=$(SAN) is none of: asan tsan fuzz))
+else
+extra := $(harden)
+LDFLAGS += -pie -Wl,-z,relro,-z,now
+endif
+all_cflags = -std=gnu17 -D_GNU_SOURCE -Igateway -I. -Ibuild $(warnings) $(CFLAGS) $(extra) \
+	$(shell pkg-config --cflags $(packages))
+
+objects := $(addprefix $(O)/,$(obj-y)) $(O)/services.o
+tests := $(addprefix $(O)/tests/unit/,$(test-y))
+fuzzers := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
+shared := $(addprefix $(O)/,$(test-obj-y))
+programs := $(if $(wildcard gateway/main.c),$(O)/sluiced) $(if $(ctl-y),$(O)/sluicectl) $(if $(sim-y),$(O)/sluice-sim)
+
+.PHONY: all FORCE
+all: $(programs) $(O)/libsluice.a
+
+$(O)/libsluice.a: $(objects)
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/sluiced: $(O)/gateway/main.o
+$(O)/sluicectl: $(addprefix $(O)/,$(ctl-y))
+$(O)/sluice-sim: $(addprefix $(O)/,$(sim-y))
+$(programs) $(tests): $(O)/libsluice.a
+	@echo "  LD    $@"
+	$(Q)$(CC) $(extra) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDLIBS) $(if $(findstring /tests/,$@),-lcmocka)
+$(tests): $(O)/tests/unit/%: $(O)/tests/unit/%.o $(shared)
+
+$(fuzzers): $(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libsluice.a
+	@echo "  LD    $@"
+	$(Q)$(CC) $(extra) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(O)/%.o: %.c $(O)/flags | $(GEN)/autoconf.h
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	$(Q)$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+
+$(O)/services.o: $(GEN)/services.c $(O)/flags | $(GEN)/autoconf.h
+	$(Q)$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+
+# These are made anew at each run, and touched only when what they say has changed.
+$(O)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(all_cflags)' > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(GEN)/autoconf.h: FORCE
+	@mkdir -p $(@D)
+	@sed -n 's/^\(CONFIG_[A-Z0-9_]*\)=y$$/#define \1 1/p; t; s/^\(CONFIG_[A-Z0-9_]*\)=\(.*\)/#define \1 \2/p' \
+		$(CONFIG) > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+define newline
+
+
+endef
+define services_c
+#include "service.h"
+
+$(foreach s,$(service-y),extern const struct service $s;$(newline))
+const struct service *const services[] = {
+$(foreach s,$(service-y),    &$s,$(newline))    NULL,
+};
+
+const struct conf_absent features_absent[] = {
+$(foreach f,$(feature-) $(feature-n),    {"$(firstword $(subst :, ,$f))", "$(lastword $(subst :, ,$f))"},$(newline))    {NULL, NULL},
+};
+endef
+
+$(GEN)/services.c: FORCE
+	$(shell mkdir -p $(@D))$(file >$@.new,$(services_c))
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# --- choosing --------------------------------------------------------------------------------------------------
+.PHONY: defconfig menuconfig savedefconfig olddefconfig
+defconfig: generic_defconfig
+%_defconfig: board/%/defconfig
+	$(PYTHON) -m defconfig --kconfig Kconfig $<
+menuconfig savedefconfig olddefconfig:
+	$(PYTHON) -m $@ $(if $(filter savedefconfig,$@),--kconfig) Kconfig
+
+# --- testing ---------------------------------------------------------------------------------------------------
+SECONDS_EACH ?= 600
+suites := $(wildcard tests/proto tests/field tests/durability)
+
+.PHONY: deps check unit lint fuzz fuzz-run bench soak demo check-trixie
+deps:
+	tests/install-deps.sh
+
+unit: $(tests)
+	tests/unit/run.sh $(or $(SAN),plain) $(tests)
+
+lint: all
+	$(PYTHON) tests/lint/lint.py
+
+fuzz:
+	$(MAKE) SAN=fuzz fuzz-run
+fuzz-run: $(fuzzers)
+	tests/fuzz/run.sh $(SECONDS_EACH) $(fuzzers)
+
+check: deps
+	$(MAKE) WERROR=1 all
+	$(MAKE) WERROR=1 CC=clang all
+	$(MAKE) lint
+	$(MAKE) SAN=asan unit
+	$(MAKE) SAN=tsan unit
+	$(MAKE) SECONDS_EACH=10 fuzz
+	$(if $(suites),$(PYTHON) -m pytest -q $(suites))
+
+# --- keeping house ---------------------------------------------------------------------------------------------
+.PHONY: format clean
+format:
+	git ls-files '*.[ch]' | xargs clang-format -i
+
+clean:
+	rm -rf build
