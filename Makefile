@@ -45,7 +45,8 @@ san-asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-om
 san-tsan := -fsanitize=thread -fno-omit-frame-pointer -O1
 san-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1
 ifdef SAN
-extra := $(or $(san-$(SAN)),$(error SAN=$(SAN) is none of: asan tsan fuzz))
+# gcc's checks add conversions of their own, of which it then warns.
+extra := $(or $(san-$(SAN)),$(error SAN=$(SAN) is none of: asan tsan fuzz)) -Wno-conversion
 else
 extra := $(harden)
 LDFLAGS += -pie -Wl,-z,relro,-z,now
