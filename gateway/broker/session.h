@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everyone who receives is a session: an MQTT client, a mote, an upstream, a driver's inbox. It has subscriptions, a
+ * queue, a window of what is in flight, and a reader that takes messages while it has room. A durable session (number > 0)
+ * keeps its queue on disk, the head of it in memory. Identifiers: the packet identifier of an outbound message is
+ * 1 + sequence mod 65,535, so nothing needs to be recorded and it is the same after a restart. Loop thread only. */
+#ifndef SLUICE_BROKER_SESSION_H
+#define SLUICE_BROKER_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/timer.h"
+#include "broker/message.h"
+#include "store/store.h"
+
+struct broker;
+struct session;
+struct subscription;
+
+enum delivery_state {
+    DELIVERY_QUEUED,
+    DELIVERY_SENT,     /* waits for PUBACK or PUBREC */
+    DELIVERY_RELEASED, /* PUBREC came: PUBREL goes, PUBCOMP is awaited; the message is gone */
+    DELIVERY_DONE,     /* waits for older ones to be done */
+};
+
+/* One message on its way to one session. */
+struct delivery {
+    struct message *message; /* a reference; for QoS 0 in on_deliver it may be borrowed */
+    uint32_t *sub_ids;       /* MQTT 5 subscription identifiers, sub_ids[0] says how many follow; NULL: none */
+    store_ticket ticket;     /* must be done before it may leave */
+    uint8_t qos, state;
+    bool retain, dup;
+    uint16_t id; /* packet identifier; 0 for QoS 0 */
+};
+
+/* What a kind of receiver does. */
+struct session_ops {
+    const char *kind; /* "client", "upstream", "inbox" …, for status */
+    /* Writes one message to the peer: QoS 0 at once (dropping it is allowed, then return false), QoS 1 and 2 from
+     * session_pump only while on_room says yes. Held at d->ticket. */
+    bool (*on_deliver)(struct session *s, const struct delivery *d);
+    /* Writes PUBREL (again): held at ticket. */
+    void (*on_release)(struct session *s, uint16_t id, store_ticket ticket);
+    /* True while the reader takes more. When it says no, the reader calls session_wake later. */
+    bool (*on_room)(struct session *s);
+    /* Another reader takes the session over: end the old one; detaches before it returns. */
+    void (*on_displaced)(struct session *s);
+};
+
+enum queue_full { QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST, QUEUE_REFUSE };
+
+/* Bounds of a queue. 0: no bound of that kind. */
+struct queue_limits {
+    uint64_t messages, bytes;
+    uint64_t keep_s; /* age; judged when a message is read */
+    enum queue_full full;
+};
+
+struct queue_counts {
+    uint64_t dropped_oldest, dropped_newest, refused, expired, dropped_qos0, too_large;
+};
+
+struct session {
+    struct map_node by_name;
+    struct broker *broker;
+    char *name;        /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
+    size_t name_len;
+    uint64_t key;      /* unique in this run; message.publisher */
+    uint32_t no;       /* in the store; 0: not durable */
+    const struct session_ops *ops; /* NULL: nobody is attached */
+    void *reader;      /* of ops */
+
+    /* the window and the queue: [head, sent) in flight, [sent, loaded) in memory, [loaded, tail) on disk alone */
+    uint64_t head, sent, loaded, tail;
+    struct delivery *ring; /* index: sequence & (ring_size - 1) */
+    uint32_t ring_size;
+    uint32_t in_flight;
+    uint16_t window;      /* most in flight */
+    uint64_t may_be_sent; /* rows before this sequence may have been sent before a restart: DUP */
+    uint64_t bytes;       /* of what is queued */
+    uint64_t oldest_us;   /* CLOCK_BOOTTIME at which the head came, 0 unknown */
+    struct queue_limits limits;
+    struct queue_counts counts;
+    bool reading;         /* a store read is under way */
+    uint32_t read_epoch;  /* a read that began before drops is thrown away */
+
+    uint16_t *inbound; /* QoS 2 identifiers received and not released: sorted */
+    uint32_t inbound_count, inbound_cap;
+
+    struct list subscriptions;
+    uint32_t subscription_count;
+    struct list wake;      /* in broker->waking */
+    struct timer expiry;   /* of a session without a reader */
+    uint32_t expiry_s;     /* MQTT 5 session expiry interval; UINT32_MAX: never */
+    struct message *will;  /* to be published when the reader goes without DISCONNECT */
+    uint32_t will_delay_s;
+    struct timer will_timer;
+    uint64_t delivered;    /* QoS 1 and 2 acknowledged by the peer */
+    uint64_t last_ack_us;  /* CLOCK_BOOTTIME of the peer's last acknowledgement */
+};
+
+/* Finds by name; NULL when there is none. */
+struct session *session_find(struct broker *b, struct bytes name);
+/* Makes one. durable: takes a number and is on disk by the open ticket. -EMFILE when there are too many. */
+int session_new(struct session **out, struct broker *b, struct bytes name, bool durable);
+/* Ends it with its queue, subscriptions and what is on disk of it. The reader must be detached. */
+void session_end(struct session *s);
+
+/* A reader begins: what is in flight is sent again from the head (DUP), in the order of the first time. */
+void session_attach(struct session *s, const struct session_ops *ops, void *reader, uint16_t window);
+/* The reader is gone. The session stays; a non-durable one without expiry is the caller's to end. */
+void session_detach(struct session *s);
+/* Writes its record (name, expiry, will) to the store, when durable. */
+void session_save(struct session *s);
+
+/* The reader has room again, or something was queued: session_pump at the end of this turn. */
+void session_wake(struct session *s);
+/* Delivers what window and reader have room for; called by broker_wake. */
+void session_pump(struct session *s);
+
+/* Queues (QoS 1, 2) or delivers at once (QoS 0). m may be borrowed. Returns the ticket to hold the publisher's
+ * acknowledgement at: 0 when nothing was stored; STORE_REFUSED when the queue is full and its policy is to refuse. */
+#define SESSION_REFUSED UINT64_MAX
+store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bool retain,
+                           const uint32_t *sub_ids);
+
+/* The peer's acknowledgements of what we sent. 0, or -ENOENT when nothing in flight has this identifier (for
+ * PUBREC and PUBCOMP of what is already further: 0, the answer is simply given again).
+ * session_on_pubrec sets *release: PUBREL is due, held at *ticket (ops->on_release is not called). refused: reason >= 0x80. */
+int session_on_puback(struct session *s, uint16_t id);
+int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket);
+int session_on_pubcomp(struct session *s, uint16_t id);
+
+/* Inbound QoS 2. session_inbound: true when id is new (publish it), false for a repeat; *ticket: hold PUBREC there.
+ * session_inbound_done: PUBREL came; false when id was not there; *ticket: hold PUBCOMP there. */
+bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket);
+bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
+/* Forgets all inbound identifiers and all that is in flight and queued (a clean start). */
+void session_clear(struct session *s);
+
+/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has; not last. */
+uint16_t session_free_id(const struct session *s, uint16_t last);
+
+/* Queued and in flight; bytes of them; age in seconds of the oldest (0: none). */
+uint64_t session_backlog(const struct session *s);
+uint64_t session_oldest_s(const struct session *s);
+
+/* Subscribing. Retained messages are the caller's business (retain_replay). Returns true when the filter was new. */
+struct subscription_options {
+    uint8_t qos;
+    bool no_local, retain_as_published, raise; /* raise: deliver at qos whatever the publisher's was */
+    uint8_t retain_handling;
+    uint32_t id; /* MQTT 5 subscription identifier; 0: none */
+};
+bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o);
+bool session_unsubscribe(struct session *s, struct bytes filter);
+
+#endif
