@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "notify.h"
+
+void notify_ready(void)
+{
+}
+
+void notify_reloading(void)
+{
+}
+
+void notify_stopping(void)
+{
+}
+
+void notify_status(const char *text)
+{
+    (void)text;
+}
+
+uint64_t notify_watchdog_interval_us(void)
+{
+    return 0;
+}
+
+void notify_alive(void)
+{
+}
