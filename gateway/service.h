@@ -25,6 +25,14 @@ struct gateway {
     struct broker *broker; /* set by the broker service */
     const char *root;      /* topic root: "sluice/{site}" unless configured */
     uint32_t boot;         /* number of this start, never used before; set by the store service */
+
+    /* Set by main, for those who answer people. */
+    const char *conf_path;
+    uint64_t started_us, loaded_us; /* CLOCK_BOOTTIME: the start; when conf came into force */
+    /* What SIGHUP does: reads the files anew and, when they are right, brings them into force. Mistakes and warnings
+     * also go through emit (may be NULL). 0, -EINVAL when the files were refused whole, or what a service's
+     * reload returned. */
+    int (*reload)(struct gateway *gw, void (*emit)(void *arg, bool is_error, const char *text), void *arg);
 };
 
 struct service {
