@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/control.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timer.h"
+#include "broker/broker.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "ops/control_path.h"
+#include "service.h"
+
+#define LINE_MAX_BYTES  65536
+#define BACKLOG_HIGH    65536
+#define CLIENTS_MAX     32
+#define CLIENTS_DYING   32 /* refused ones, until their refusal has left */
+#define STALLED_AFTER_S 60
+
+struct control_client {
+    struct conn conn;
+    struct list link;
+    struct timer stalled;
+    bool waits; /* for a late answer */
+};
+
+static struct control {
+    struct gateway *gw;
+    struct listener *listener;
+    char *path;
+    struct list clients;  /* open ones */
+    unsigned open, alive; /* alive: not freed yet */
+} control = {.clients = LIST_INIT(control.clients)};
+
+void control_refuse(cJSON *answer, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    char *text = mem_vformat(fmt, args);
+    va_end(args);
+    cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
+    cJSON_AddFalseToObject(answer, "ok");
+    cJSON_AddStringToObject(answer, "error", text);
+    free(text);
+}
+
+static void send_answer(struct control_client *c, cJSON *answer)
+{
+    char *text = cJSON_PrintUnformatted(answer);
+
+    if (text) {
+        struct buf *out = conn_free_lane(&c->conn);
+        buf_append(out, text, strlen(text));
+        buf_u8(out, '\n');
+    }
+    free(text);
+    cJSON_Delete(answer);
+    timer_start(broker_timers(control.gw->broker), &c->stalled, STALLED_AFTER_S);
+}
+
+static cJSON *new_answer(void)
+{
+    cJSON *answer = cJSON_CreateObject();
+
+    cJSON_AddTrueToObject(answer, "ok");
+    return answer;
+}
+
+static const struct control_request *find_request(const char *name)
+{
+    const struct control_request *r = control_requests;
+
+    while (name && r->name && strcmp(r->name, name) != 0)
+        r++;
+    return name && r->name ? r : NULL;
+}
+
+static void refuse_unknown(cJSON *answer)
+{
+    char known[256] = "";
+
+    for (const struct control_request *r = control_requests; r->name; r++)
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
+                 r == control_requests ? "" : ", ", r->name);
+    control_refuse(answer, "what to do is one of %s: {\"do\":\"status\"}", known);
+}
+
+static void handle_line(struct control_client *c, const char *line, size_t len)
+{
+    cJSON *asked = cJSON_ParseWithLength(line, len);
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(asked, "do"));
+    const struct control_request *r = find_request(name);
+    cJSON *answer = new_answer();
+    int when = CONTROL_NOW;
+
+    if (!asked)
+        control_refuse(answer, "this is not one JSON object a line");
+    else if (!r)
+        refuse_unknown(answer);
+    else
+        when = r->run(control.gw, c, asked, answer);
+    cJSON_Delete(asked);
+    c->waits = when == CONTROL_LATER;
+    if (c->waits)
+        timer_stop(&c->stalled);
+    else
+        send_answer(c, answer);
+}
+
+void control_answer(struct control_client *c, cJSON *answer)
+{
+    c->waits = false;
+    send_answer(c, answer);
+    conn_resume(&c->conn);
+}
+
+static void end_with_refusal(struct control_client *c, const char *why)
+{
+    cJSON *answer = new_answer();
+
+    control_refuse(answer, "%s", why);
+    send_answer(c, answer);
+    conn_close(&c->conn);
+}
+
+static struct control_client *client_of(struct conn *conn)
+{
+    return container_of(conn, struct control_client, conn);
+}
+
+static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
+{
+    struct control_client *c = client_of(conn);
+    const char *text = (const char *)data, *end;
+    size_t used = 0;
+
+    while ((end = memchr(text + used, '\n', len - used))) {
+        size_t line = (size_t)(end - text) - used;
+        if (line > LINE_MAX_BYTES)
+            break;
+        handle_line(c, text + used, line);
+        used += line + 1;
+        if (c->waits || conn_backlog(conn) > BACKLOG_HIGH) {
+            conn_pause(conn);
+            return used;
+        }
+    }
+    if (len - used > LINE_MAX_BYTES)
+        end_with_refusal(c, "the line is longer than 65536 bytes");
+    return used;
+}
+
+static void on_drain(struct conn *conn)
+{
+    struct control_client *c = client_of(conn);
+
+    if (c->waits)
+        return;
+    timer_start(broker_timers(control.gw->broker), &c->stalled, STALLED_AFTER_S);
+    conn_resume(conn);
+}
+
+static void on_stalled(struct timer *t)
+{
+    conn_abort(&container_of(t, struct control_client, stalled)->conn);
+}
+
+static void on_close(struct conn *conn, const char *why)
+{
+    struct control_client *c = client_of(conn);
+
+    (void)why;
+    timer_stop(&c->stalled);
+    list_remove(&c->link);
+    control.open--;
+    control_forget(c);
+}
+
+static void on_gone(struct conn *conn)
+{
+    control.alive--;
+    free(client_of(conn));
+}
+
+static void on_open(struct conn *conn)
+{
+    struct control_client *c = client_of(conn);
+
+    timer_start(broker_timers(control.gw->broker), &c->stalled, STALLED_AFTER_S);
+}
+
+static const struct conn_events client_events = {
+    .on_open = on_open,
+    .on_data = on_data,
+    .on_drain = on_drain,
+    .on_close = on_close,
+    .on_gone = on_gone,
+};
+
+static void take_client(void *arg, uv_stream_t *server)
+{
+    struct control_client *c = mem_alloc(sizeof(*c));
+
+    (void)arg;
+    timer_init(&c->stalled, on_stalled);
+    list_init(&c->link);
+    if (conn_accept(&c->conn, control.gw->net, server, NULL, &client_events)) {
+        free(c);
+        return;
+    }
+    c->conn.high = BACKLOG_HIGH;
+    list_add_tail(&control.clients, &c->link);
+    control.open++;
+    control.alive++;
+    if (control.alive > CLIENTS_MAX + CLIENTS_DYING)
+        conn_abort(&c->conn);
+    else if (control.open > CLIENTS_MAX)
+        end_with_refusal(c, "too many clients of the control socket");
+}
+
+static int listen_at(const char *path, struct listener **out)
+{
+    char *bind = mem_format("unix:%s", path);
+    int err = listener_open(out, control.gw->loop, bind, take_client, NULL);
+
+    free(bind);
+    return err;
+}
+
+static int start(struct gateway *gw)
+{
+    control.gw = gw;
+    control.path = control_path(gw->conf);
+    return listen_at(control.path, &control.listener);
+}
+
+static int reload(struct gateway *gw, const struct conf *next)
+{
+    char *path = control_path(next);
+    struct listener *listener = NULL;
+
+    (void)gw;
+    int err = strcmp(path, control.path) ? listen_at(path, &listener) : 0;
+    if (!listener) {
+        free(path);
+        return err;
+    }
+    listener_close(control.listener);
+    free(control.path);
+    control.listener = listener;
+    control.path = path;
+    return 0;
+}
+
+static void stop(struct gateway *gw)
+{
+    (void)gw;
+    listener_close(control.listener);
+    control.listener = NULL;
+    list_for_safe(it, &control.clients) conn_close(&list_entry(it, struct control_client, link)->conn);
+    free(control.path);
+    control.path = NULL;
+}
+
+static bool stopped(struct gateway *gw)
+{
+    (void)gw;
+    return !control.alive;
+}
+
+const struct service service_control = {
+    .name = "control",
+    .rows = control_rows,
+    .start = start,
+    .reload = reload,
+    .stop = stop,
+    .stopped = stopped,
+};

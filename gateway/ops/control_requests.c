@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "ops/control.h"
+#include "ops/status.h"
+#include "service.h"
+#include "store/store.h"
+
+static const char *text_of(const cJSON *asked, const char *member)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(asked, member));
+}
+
+static int run_status(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+{
+    (void)client, (void)asked;
+    status_collect(gw, answer);
+    return CONTROL_NOW;
+}
+
+struct reports {
+    cJSON *mistakes, *warnings;
+};
+
+static void add_report(void *arg, bool is_error, const char *text)
+{
+    struct reports *r = arg;
+
+    cJSON_AddItemToArray(is_error ? r->mistakes : r->warnings, cJSON_CreateString(text));
+}
+
+static int run_reload(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+{
+    struct reports r = {cJSON_AddArrayToObject(answer, "mistakes"),
+                        cJSON_AddArrayToObject(answer, "warnings")};
+
+    (void)client, (void)asked;
+    log_info("control: reload was asked for");
+    int err = gw->reload(gw, add_report, &r);
+    if (cJSON_GetArraySize(r.mistakes))
+        control_refuse(answer, "the configuration is wrong; what ran goes on unchanged");
+    else if (err)
+        control_refuse(answer, "not all of the new configuration could be had (%s): see the log",
+                       strerror(-err));
+    return CONTROL_NOW;
+}
+
+/* One at a time: a copy takes the store's thread. waiting is NULL when its client has gone meanwhile. */
+static struct {
+    struct control_client *waiting;
+    cJSON *answer;
+} backup;
+
+static void on_backup(void *arg, int err)
+{
+    char *path = arg;
+    struct control_client *client = backup.waiting;
+    cJSON *answer = backup.answer;
+
+    if (err) {
+        log_warn("control: no backup to %s: %s", path, strerror(-err));
+        control_refuse(answer, "%s: %s", path, strerror(-err));
+    } else {
+        log_info("control: backup to %s", path);
+    }
+    free(path);
+    backup.waiting = NULL;
+    backup.answer = NULL;
+    if (client)
+        control_answer(client, answer);
+    else
+        cJSON_Delete(answer);
+}
+
+static int run_backup(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+{
+    const char *path = text_of(asked, "path");
+
+    if (!path || path[0] != '/')
+        control_refuse(answer,
+                       "backup needs \"path\": where to write, from the root: \"/var/lib/sluice/copy.db\"");
+    else if (backup.answer)
+        control_refuse(answer, "another backup is under way");
+    else if (!access(path, F_OK))
+        control_refuse(answer, "%s is there already: nothing is overwritten", path);
+    else {
+        backup.waiting = client;
+        backup.answer = answer;
+        cJSON_AddStringToObject(answer, "path", path);
+        store_backup(gw->store, path, on_backup, mem_strdup(path));
+        return CONTROL_LATER;
+    }
+    return CONTROL_NOW;
+}
+
+void control_forget(const struct control_client *client)
+{
+    if (backup.waiting == client)
+        backup.waiting = NULL;
+}
+
+static int run_log(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const char *level = text_of(asked, "level");
+
+    (void)gw, (void)client;
+    for (size_t i = 0; level && i < ARRAY_SIZE(levels); i++) {
+        if (!strcmp(level, levels[i])) {
+            log_info("control: the log goes up to %s", level);
+            log_open((enum log_level)i);
+            return CONTROL_NOW;
+        }
+    }
+    control_refuse(answer, "log needs \"level\": error, warn, info or debug");
+    return CONTROL_NOW;
+}
+
+const struct control_request control_requests[] = {
+    {"status", run_status}, {"reload", run_reload}, {"backup", run_backup}, {"log", run_log}, {0},
+};
