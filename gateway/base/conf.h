@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: libconfig files checked against rows. Each service brings rows; parser, checker, error messages
- * and the manual read the same table. What comes out is a tree in which every value has its row's type and range
- * and every absent value its default. All mistakes of all files are collected, each as "file:line: what is wrong;
- * what would be right"; a tree with mistakes is never used. The tree is immutable after conf_load and the services'
- * checks; one thread (any) builds it, all may read. */
+/* The configuration: libconfig files checked against rows. Each service brings rows; parser, checker, error
+ * messages and the manual read the same table. What comes out is a tree in which every value has its row's
+ * type and range and every absent value its default. All mistakes of all files are collected, each as
+ * "file:line: what is wrong; what would be right"; a tree with mistakes is never used. The tree is immutable
+ * after conf_load and the services' checks; one thread (any) builds it, all may read. */
 #ifndef SLUICE_BASE_CONF_H
 #define SLUICE_BASE_CONF_H
 
@@ -36,9 +36,9 @@ struct conf_row {
     unsigned flags;
     const char *def; /* as one would write it in the file, without quotes; NULL: absent unless given */
     double min, max; /* both 0: no limits */
-    const char *const *choices;   /* CONF_CHOICE: ends with NULL */
-    const struct conf_row *rows;  /* CONF_GROUP, CONF_LIST, CONF_TABLE: ends with a row without a name */
-    const char *help;             /* one line for the manual: what it is for, in the user's words */
+    const char *const *choices;  /* CONF_CHOICE: ends with NULL */
+    const struct conf_row *rows; /* CONF_GROUP, CONF_LIST, CONF_TABLE: ends with a row without a name */
+    const char *help;            /* one line for the manual: what it is for, in the user's words */
     /* CONF_GROUP, CONF_LIST, CONF_TABLE: a group may have more rows, by the value of its member `kind_key`
      * (say protocol = "modbus-rtu"). NULL from the function: such a kind is not built or unknown. */
     const char *kind_key;
@@ -61,14 +61,15 @@ struct conf_node {
 
 struct conf;
 
-/* A feature that this build lacks: a key ("bridges") or a key and value ("protocol=modbus-tcp"), and the symbol that
- * would build it. Ends with a NULL what. */
+/* A feature that this build lacks: a key ("bridges") or a key and value ("protocol=modbus-tcp"), and the
+ * symbol that would build it. Ends with a NULL what. */
 struct conf_absent {
     const char *what, *symbol;
 };
 
-/* Reads path and, when a folder conf.d stands beside it, conf.d's files *.conf in the order of their names. tables:
- * count pointers to row tables, which together are the members of the whole. Never NULL; look at conf_errors(). */
+/* Reads path and, when a folder conf.d stands beside it, conf.d's files *.conf in the order of their names.
+ * tables: count pointers to row tables, which together are the members of the whole. Never NULL; look at
+ * conf_errors(). */
 struct conf *conf_load(const char *path, const struct conf_row *const *tables, size_t count,
                        const struct conf_absent *absent);
 void conf_free(struct conf *c);
@@ -76,7 +77,8 @@ void conf_free(struct conf *c);
 /* The group of the whole configuration. */
 const struct conf_node *conf_root(const struct conf *c);
 
-/* A mistake that only a service can see. Where several mistakes share a line, each is its own. at may be NULL. */
+/* A mistake that only a service can see. Where several mistakes share a line, each is its own. at may be
+ * NULL. */
 void conf_error(struct conf *c, const struct conf_node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Something legal that is probably not meant. */
@@ -87,7 +89,8 @@ size_t conf_errors(const struct conf *c);
 /* Prints mistakes, then warnings, in the order of file and line. */
 void conf_report(const struct conf *c, FILE *out);
 /* The mistakes through emit, one line each, without the line end. */
-void conf_each_report(const struct conf *c, void (*emit)(void *arg, bool is_error, const char *text), void *arg);
+void conf_each_report(const struct conf *c, void (*emit)(void *arg, bool is_error, const char *text),
+                      void *arg);
 
 /* A member of a group, NULL when it is absent and has no default. A name that is in no row aborts. */
 const struct conf_node *conf_get(const struct conf_node *group, const char *name);

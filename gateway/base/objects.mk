@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 obj-y += gateway/base/buf.o
 obj-y += gateway/base/clock.o
+obj-y += gateway/base/conf.o
+obj-y += gateway/base/conf_check.o
+obj-y += gateway/base/conf_file.o
+obj-y += gateway/base/conf_finish.o
+obj-y += gateway/base/conf_manual.o
+obj-y += gateway/base/conf_tree.o
+obj-y += gateway/base/conf_value.o
 obj-y += gateway/base/log.o
 obj-y += gateway/base/mailbox.o
 obj-y += gateway/base/map.o
 obj-y += gateway/base/mem.o
+obj-y += gateway/base/timer.o
