@@ -111,9 +111,10 @@ enum mqtt_prop {
 };
 
 /* The properties of one packet. A member means something only when its bit is in present; integers are in number[],
- * strings and binary data in text[], both by mqtt_prop_slot(). User properties, and subscription identifiers beyond
- * one, are walked with mqtt_props_next over raw. To encode: set present and the slots; user properties and
- * further subscription identifiers go out as extra, whole encoded properties that are copied behind the others. */
+ * strings and binary data in text[], read and set by the functions below. User properties (decoding sets their bit,
+ * encoding ignores it), and subscription identifiers beyond the first, are walked with mqtt_props_next over raw. To
+ * encode: user properties and further subscription identifiers go out as extra, whole encoded properties that are
+ * copied behind the others. Decoding leaves extra empty. */
 enum { MQTT_NUMBER_SLOTS = 17, MQTT_TEXT_SLOTS = 9 };
 struct mqtt_props {
     uint64_t present;
