@@ -22,7 +22,7 @@ Q := $(if $(V),,@)
 CONFIG := $(or $(wildcard .config),board/generic/config)
 include $(CONFIG)
 
-folders := gateway/base gateway/codec gateway/net gateway/store gateway/broker gateway/ops gateway/ctl \
+folders := gateway gateway/base gateway/codec gateway/net gateway/store gateway/broker gateway/ops gateway/ctl \
 	drivers $(patsubst %/,%,$(sort $(wildcard drivers/*/))) bridge tests/unit
 lists := $(wildcard $(folders:=/objects.mk))
 include $(lists)
