@@ -90,13 +90,10 @@ static struct conf_row *join_tables(const struct conf_row *const *tables, size_t
     return all;
 }
 
-struct conf *conf_load(const char *path, const struct conf_row *const *tables, size_t count,
-                       const struct conf_absent *absent)
+static struct conf *load(const char *path, char *const *parts, const struct conf_row *const *tables,
+                         size_t count, const struct conf_absent *absent)
 {
     struct conf *c = mem_alloc(sizeof(*c));
-    char *folder = conf_folder(path);
-    char *parts = mem_format("%s/conf.d", folder);
-    char **list = conf_list(parts);
 
     c->rows = join_tables(tables, count);
     c->root_row = (struct conf_row){.name = "", .type = CONF_GROUP, .rows = c->rows};
@@ -104,13 +101,30 @@ struct conf *conf_load(const char *path, const struct conf_row *const *tables, s
     c->root = conf_node_new(NULL, &c->root_row, "");
     c->root->file = conf_file_name(c, path);
     conf_read_file(c, path);
-    for (char **p = list; *p; p++)
+    for (char *const *p = parts; *p; p++)
         conf_read_file(c, *p);
     conf_finish(c);
+    return c;
+}
+
+struct conf *conf_load(const char *path, const struct conf_row *const *tables, size_t count,
+                       const struct conf_absent *absent)
+{
+    char *folder = conf_folder(path);
+    char *parts = mem_format("%s/conf.d", folder);
+    char **list = conf_list(parts);
+    struct conf *c = load(path, list, tables, count, absent);
+
     conf_list_free(list);
     free(parts);
     free(folder);
     return c;
+}
+
+struct conf *conf_load_alone(const char *path, const struct conf_row *const *tables, size_t count,
+                             const struct conf_absent *absent)
+{
+    return load(path, (char *const[]){NULL}, tables, count, absent);
 }
 
 void conf_free(struct conf *c)

@@ -72,6 +72,9 @@ struct conf_absent {
  * conf_errors(). */
 struct conf *conf_load(const char *path, const struct conf_row *const *tables, size_t count,
                        const struct conf_absent *absent);
+/* The same of path alone, whatever stands beside it. */
+struct conf *conf_load_alone(const char *path, const struct conf_row *const *tables, size_t count,
+                             const struct conf_absent *absent);
 void conf_free(struct conf *c);
 
 /* The group of the whole configuration. */
