@@ -31,10 +31,11 @@ struct broker_limits {
     struct queue_limits queue;   /* of clients' sessions */
 };
 
-struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store, uint32_t boot,
+struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
                           const struct broker_limits *limits);
-/* Reads sessions, subscriptions, retained messages from the store; once, before anything else. */
-int broker_load(struct broker *b);
+/* Reads sessions, subscriptions, retained messages from the store; once, before anything else. The store's named
+ * values go to value, before all others. */
+int broker_load(struct broker *b, void (*value)(void *arg, const char *name, struct bytes value), void *arg);
 void broker_free(struct broker *b);
 
 /* End of the turn, part one: sessions with room pull their next messages. */
@@ -57,6 +58,15 @@ void broker_replay_retained(struct broker *b, struct session *s, struct bytes fi
 
 struct timers *broker_timers(struct broker *b);
 struct store *broker_store(struct broker *b);
+struct net *broker_net(struct broker *b);
+/* Number of this start (struct gateway.boot), which messages carry from now on. */
+uint32_t broker_boot(const struct broker *b);
+void broker_set_boot(struct broker *b, uint32_t boot);
+void broker_set_limits(struct broker *b, const struct broker_limits *limits);
+struct broker_counts {
+    size_t sessions, subscriptions, retained;
+};
+struct broker_counts broker_counts(const struct broker *b);
 const struct broker_limits *broker_limits(const struct broker *b);
 struct broker_stats *broker_stats(struct broker *b);
 /* True while publishers are not to be read (the open batch is full). Readers register with broker_when_calm. */

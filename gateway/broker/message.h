@@ -31,13 +31,14 @@ struct message {
     size_t made_len;
     uint64_t publisher;   /* session id of whoever published it (struct session.id_hash), 0: the box itself */
     uint64_t body_id;     /* of its payload in the store; 0: none yet */
-    uint64_t born_us;     /* CLOCK_BOOTTIME of this run at which it came; what it has aged before a restart is taken off its expiry */
+    int64_t born_us;      /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
     uint32_t expiry_s;    /* message expiry interval at born_us; 0: none */
     uint32_t boot;        /* start in which it was born */
     uint32_t refs;        /* 0: borrowed */
     uint8_t qos;
     uint8_t wire_version; /* of wire */
     bool retain;
+    bool expired; /* found so when it came back from disk */
 };
 
 /* A reference to m that lasts: m itself, or for a borrowed one its copy. */

@@ -32,6 +32,7 @@ struct delivery {
     struct message *message; /* a reference; for QoS 0 in on_deliver it may be borrowed */
     uint32_t *sub_ids;       /* MQTT 5 subscription identifiers, sub_ids[0] says how many follow; NULL: none */
     store_ticket ticket;     /* must be done before it may leave */
+    uint64_t seq;            /* place in the session's queue */
     uint8_t qos, state;
     bool retain, dup;
     uint16_t id; /* packet identifier; 0 for QoS 0 */
@@ -49,6 +50,12 @@ struct session_ops {
     bool (*on_room)(struct session *s);
     /* Another reader takes the session over: end the old one; detaches before it returns. */
     void (*on_displaced)(struct session *s);
+};
+
+/* Deliveries in the order of their sequences. */
+struct delivery_ring {
+    struct delivery *slots;
+    uint32_t size, first, count; /* size: a power of two, or 0 */
 };
 
 enum queue_full { QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST, QUEUE_REFUSE };
@@ -74,23 +81,24 @@ struct session {
     const struct session_ops *ops; /* NULL: nobody is attached */
     void *reader;      /* of ops */
 
-    /* the window and the queue: [head, sent) in flight, [sent, loaded) in memory, [loaded, tail) on disk alone */
-    uint64_t head, sent, loaded, tail;
-    struct delivery *ring; /* index: sequence & (ring_size - 1) */
-    uint32_t ring_size;
-    uint32_t in_flight;
-    uint16_t window;      /* most in flight */
+    /* The queue: flight holds what was sent and is not done, ready what comes next, as far as it is in memory. Rows
+     * from loaded up to tail are on disk alone. */
+    struct delivery_ring flight, ready;
+    uint64_t loaded, tail;
     uint64_t may_be_sent; /* rows before this sequence may have been sent before a restart: DUP */
-    uint64_t bytes;       /* of what is queued */
-    uint64_t oldest_us;   /* CLOCK_BOOTTIME at which the head came, 0 unknown */
+    uint64_t queued;      /* messages: in ready and on disk */
+    uint64_t bytes;       /* of all that is not acknowledged */
+    size_t ready_bytes;
+    struct queue_read *read; /* a read of the disk under way, or NULL */
+    uint16_t in_flight;      /* of flight, without those that are done */
+    uint16_t window;         /* most in flight */
     struct queue_limits limits;
     struct queue_counts counts;
-    bool reading;         /* a store read is under way */
-    uint32_t read_epoch;  /* a read that began before drops is thrown away */
 
     uint16_t *inbound; /* QoS 2 identifiers received and not released: sorted */
     uint32_t inbound_count, inbound_cap;
 
+    store_ticket saved;
     struct list subscriptions;
     uint32_t subscription_count;
     struct list wake;      /* in broker->waking */
@@ -116,11 +124,23 @@ void session_attach(struct session *s, const struct session_ops *ops, void *read
 void session_detach(struct session *s);
 /* Writes its record (name, expiry, will) to the store, when durable. */
 void session_save(struct session *s);
+/* The ticket at which the last record is on disk. */
+store_ticket session_saved(const struct session *s);
+/* Without a reader: ends when its expiry interval has passed. */
+void session_expire_later(struct session *s);
+
+/* The will (a reference is taken over; NULL: none), without saving. session_will_due: the reader went without a
+ * DISCONNECT; it is published now or after its delay, unless the session is attached again (MQTT 5.0 §3.1.3.2.2). */
+void session_set_will(struct session *s, struct message *will, uint32_t delay_s);
+void session_will_due(struct session *s);
+void session_fire_will(struct session *s);
 
 /* The reader has room again, or something was queued: session_pump at the end of this turn. */
 void session_wake(struct session *s);
 /* Delivers what window and reader have room for; called by broker_wake. */
 void session_pump(struct session *s);
+/* Reads the head of the queue from disk, so that its age is known and the oldest can be dropped. */
+void session_read_ahead(struct session *s);
 
 /* Queues (QoS 1, 2) or delivers at once (QoS 0). m may be borrowed. Returns the ticket to hold the publisher's
  * acknowledgement at: 0 when nothing was stored; STORE_REFUSED when the queue is full and its policy is to refuse. */
@@ -134,6 +154,8 @@ store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bo
 int session_on_puback(struct session *s, uint16_t id);
 int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket);
 int session_on_pubcomp(struct session *s, uint16_t id);
+/* What is in flight under id will never be sent (it is too large for the peer): as if it had been acknowledged. */
+void session_skip(struct session *s, uint16_t id);
 
 /* Inbound QoS 2. session_inbound: true when id is new (publish it), false for a repeat; *ticket: hold PUBREC there.
  * session_inbound_done: PUBREL came; false when id was not there; *ticket: hold PUBCOMP there. */
@@ -142,7 +164,11 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
 /* Forgets all inbound identifiers and all that is in flight and queued (a clean start). */
 void session_clear(struct session *s);
 
-/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has; not last. */
+/* Gives up what of the queue is in memory (the disk keeps its rows). */
+void session_forget_queue(struct session *s);
+
+/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one given
+ * before, 0 at first. */
 uint16_t session_free_id(const struct session *s, uint16_t last);
 
 /* Queued and in flight; bytes of them; age in seconds of the oldest (0: none). */

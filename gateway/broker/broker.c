@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/broker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "broker/broker_private.h"
+
+struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
+                          const struct broker_limits *limits)
+{
+    struct broker *b = mem_alloc(sizeof(*b));
+
+    b->loop = loop;
+    b->net = net;
+    b->store = store;
+    b->limits = *limits;
+    b->timers = timers_new(loop);
+    b->router = router_new();
+    b->retain = retain_new(store, limits->retained);
+    list_init(&b->waking);
+    list_init(&b->waiters);
+    store_on_session_gone(store, session_number_free, b);
+    return b;
+}
+
+void broker_free(struct broker *b)
+{
+    if (!b)
+        return;
+    for (struct map_node *n = map_next(&b->sessions, NULL), *next; n; n = next) {
+        next = map_next(&b->sessions, n);
+        session_free(container_of(n, struct session, by_name));
+    }
+    map_free(&b->sessions);
+    router_free(b->router);
+    retain_free(b->retain);
+    timers_close(b->timers);
+    free(b->free_numbers);
+    free(b);
+}
+
+/* ---- routing ---- */
+
+store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *receivers)
+{
+    const struct route *route = router_match(b->router, m->topic);
+    store_ticket most = 0;
+    bool refused = false;
+    uint32_t count = 0;
+
+    b->stats.messages_in++;
+    b->stats.bytes_in += m->payload.len;
+    for (uint32_t i = 0; i < route->count; i++) {
+        const struct target *t = &route->targets[i];
+        if (t->not_own && t->session->key == m->publisher)
+            continue;
+        uint8_t qos = t->raise || t->qos < m->qos ? t->qos : m->qos;
+        bool retain = t->retain_as_published && m->retain;
+        store_ticket ticket = session_offer(t->session, m, qos, retain, t->sub_ids);
+        count++;
+        if (ticket == SESSION_REFUSED)
+            refused = true;
+        else if (ticket > most)
+            most = ticket;
+    }
+    if (m->retain) {
+        store_ticket ticket = retain_set(b->retain, m);
+        most = ticket > most ? ticket : most;
+    }
+    if (receivers)
+        *receivers = count;
+    return refused ? SESSION_REFUSED : most;
+}
+
+store_ticket broker_publish_bytes(struct broker *b, const char *topic, struct bytes payload, uint8_t qos,
+                                  bool retain)
+{
+    struct message m = {.topic = bytes_of(topic),
+                        .payload = payload,
+                        .qos = qos,
+                        .retain = retain,
+                        .boot = b->boot,
+                        .born_us = (int64_t)clock_boot_us()};
+    store_ticket ticket = broker_publish(b, &m, NULL);
+
+    message_done(&m);
+    return ticket;
+}
+
+struct replay {
+    struct session *session;
+    const struct subscription_options *options;
+};
+
+static void replay_one(void *arg, struct message *m)
+{
+    struct replay *r = arg;
+    uint8_t qos = r->options->raise || r->options->qos < m->qos ? r->options->qos : m->qos;
+    uint32_t ids[2] = {1, r->options->id};
+
+    session_offer(r->session, m, qos, true, r->options->id ? ids : NULL);
+}
+
+void broker_replay_retained(struct broker *b, struct session *s, struct bytes filter,
+                            const struct subscription_options *o)
+{
+    struct replay r = {s, o};
+
+    retain_each(b->retain, filter, replay_one, &r);
+}
+
+/* ---- the turn ---- */
+
+void broker_wake(struct broker *b)
+{
+    struct list now = LIST_INIT(now);
+
+    list_splice(&now, &b->waking);
+    for (struct list *it; (it = list_pop(&now));)
+        session_pump(list_entry(it, struct session, wake));
+}
+
+bool broker_congested(const struct broker *b)
+{
+    return store_full(b->store);
+}
+
+void broker_when_calm(struct broker *b, struct broker_waiter *w)
+{
+    list_remove(&w->link);
+    list_add_tail(&b->waiters, &w->link);
+}
+
+void broker_on_commit(struct broker *b)
+{
+    while (!list_empty(&b->waiters) && !broker_congested(b)) {
+        struct list *it = list_pop(&b->waiters);
+        struct broker_waiter *w = list_entry(it, struct broker_waiter, link);
+        w->calm(w);
+    }
+}
+
+/* ---- from disk ---- */
+
+static struct session *by_number(struct broker *b, uint32_t no)
+{
+    return no < b->loading_size ? b->loading[no] : NULL;
+}
+
+static void remember_number(struct broker *b, uint32_t no, struct session *s)
+{
+    if (no >= b->loading_size) {
+        uint32_t size = b->loading_size ? b->loading_size : 64;
+        while (size <= no)
+            size *= 2;
+        b->loading = mem_resize(b->loading, size * sizeof(*b->loading));
+        memset(b->loading + b->loading_size, 0, (size - b->loading_size) * sizeof(*b->loading));
+        b->loading_size = size;
+    }
+    b->loading[no] = s;
+    if (no > b->last_number)
+        b->last_number = no;
+}
+
+/* Marks numbers whose session is still being removed. */
+static struct session dead_session;
+
+static void on_session(void *arg, uint32_t no, struct bytes record, uint64_t head, uint64_t tail, uint64_t bytes,
+                       bool dead)
+{
+    struct broker *b = arg;
+    struct session *s = dead ? &dead_session : session_restore(b, no, record);
+
+    if (!s) {
+        log_error("session %u: its record cannot be read; it is removed with its queue", no);
+        store_session_purge(b->store, no);
+        s = &dead_session;
+    }
+    remember_number(b, no, s);
+    if (s == &dead_session)
+        return;
+    s->loaded = head;
+    s->tail = tail;
+    s->queued = tail - head;
+    s->bytes = bytes;
+    s->may_be_sent = head + 65535;
+}
+
+static void on_subscription(void *arg, uint32_t no, struct bytes filter, struct bytes record)
+{
+    struct session *s = by_number(arg, no);
+
+    if (s && s != &dead_session)
+        session_restore_subscription(s, filter, record);
+}
+
+static void on_identifier(void *arg, uint32_t no, uint16_t id)
+{
+    struct session *s = by_number(arg, no);
+
+    if (s && s != &dead_session)
+        session_inbound_restore(s, id);
+}
+
+static void on_retained(void *arg, struct bytes topic, struct bytes record, uint64_t body_id, struct bytes body)
+{
+    struct broker *b = arg;
+    struct bytes own = {body.len ? memcpy(mem_alloc(body.len), body.data, body.len) : NULL, body.len};
+    struct message *m = message_read(record, body_id ? &own : NULL);
+
+    if (!m) {
+        log_error("the retained message of %.*s cannot be read and is dropped", (int)topic.len, topic.data);
+        free((void *)(uintptr_t)own.data);
+        store_retained_remove(b->store, topic);
+        return;
+    }
+    m->body_id = body_id;
+    retain_restore(b->retain, m);
+}
+
+static void on_value(void *arg, const char *name, struct bytes value)
+{
+    struct broker *b = arg;
+
+    if (b->on_value)
+        b->on_value(b->on_value_arg, name, value);
+}
+
+/* Nobody is connected yet: wills of sessions whose connection the last run took down are due. */
+static void wake_restored(struct broker *b)
+{
+    for (struct map_node *n = map_next(&b->sessions, NULL), *next; n; n = next) {
+        struct session *s = container_of(n, struct session, by_name);
+        next = map_next(&b->sessions, n);
+        session_expire_later(s);
+        session_will_due(s);
+        session_read_ahead(s);
+    }
+}
+
+int broker_load(struct broker *b, void (*value)(void *arg, const char *name, struct bytes value), void *arg)
+{
+    const struct store_visitor visitor = {b, on_value, on_session, on_subscription, on_identifier, on_retained};
+
+    b->on_value = value;
+    b->on_value_arg = arg;
+    int err = store_load(b->store, &visitor);
+    for (uint32_t no = 1; no < b->last_number; no++)
+        if (!by_number(b, no))
+            session_number_free(b, no);
+    free(b->loading);
+    b->loading = NULL;
+    b->loading_size = 0;
+    if (!err)
+        wake_restored(b);
+    return err;
+}
+
+/* ---- what others may know ---- */
+
+struct timers *broker_timers(struct broker *b)
+{
+    return b->timers;
+}
+
+struct store *broker_store(struct broker *b)
+{
+    return b->store;
+}
+
+struct net *broker_net(struct broker *b)
+{
+    return b->net;
+}
+
+const struct broker_limits *broker_limits(const struct broker *b)
+{
+    return &b->limits;
+}
+
+void broker_set_limits(struct broker *b, const struct broker_limits *limits)
+{
+    b->limits = *limits;
+}
+
+struct broker_stats *broker_stats(struct broker *b)
+{
+    return &b->stats;
+}
+
+uint32_t broker_boot(const struct broker *b)
+{
+    return b->boot;
+}
+
+void broker_set_boot(struct broker *b, uint32_t boot)
+{
+    b->boot = boot;
+}
+
+struct broker_counts broker_counts(const struct broker *b)
+{
+    return (struct broker_counts){b->sessions.count, b->subscription_count, retain_count(b->retain)};
+}
+
+void broker_each_session(struct broker *b, void (*each)(void *arg, struct session *s), void *arg)
+{
+    for (struct map_node *n = map_next(&b->sessions, NULL); n; n = map_next(&b->sessions, n))
+        each(arg, container_of(n, struct session, by_name));
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the broker share and nobody else sees. */
+#ifndef SLUICE_BROKER_BROKER_PRIVATE_H
+#define SLUICE_BROKER_BROKER_PRIVATE_H
+
+#include "base/clock.h"
+#include "broker/broker.h"
+#include "broker/retain.h"
+#include "broker/router.h"
+
+struct broker {
+    uv_loop_t *loop;
+    struct net *net;
+    struct store *store;
+    struct timers *timers;
+    struct router *router;
+    struct retain *retain;
+    struct broker_limits limits;
+    struct broker_stats stats;
+    struct map sessions;
+    struct list waking;  /* sessions for the pump at the end of this turn */
+    struct list waiters; /* publishers that are not read until the batch is handed over */
+    uint64_t next_key;
+    uint32_t boot, last_number, subscription_count;
+    uint32_t *free_numbers; /* of durable sessions that are gone */
+    uint32_t free_count, free_cap;
+    struct session **loading; /* by number, during broker_load alone */
+    uint32_t loading_size;
+    void (*on_value)(void *arg, const char *name, struct bytes value);
+    void *on_value_arg;
+};
+
+/* session.c */
+struct session *session_make(struct broker *b, struct bytes name, uint32_t no);
+struct session *session_restore(struct broker *b, uint32_t no, struct bytes record);
+void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record);
+bool session_inbound_restore(struct session *s, uint16_t id);
+/* In memory only; the disk keeps what it has. */
+void session_free(struct session *s);
+/* The number of a purged session may be used again. arg: the broker. */
+void session_number_free(void *arg, uint32_t no);
+struct subscription *session_add_subscription(struct session *s, struct bytes filter);
+
+#endif

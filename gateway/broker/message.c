@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum { FORMAT = 1, FLAG_RETAIN = 1, FLAG_PAYLOAD = 2, MAX_ENCODERS = 16 };
+
+static const struct message_encoder *encoders[MAX_ENCODERS];
+static size_t encoder_count;
+static bool (*offset_source)(void *arg, uint32_t boot, int64_t *offset_us);
+static void *offset_arg;
+
+void message_encoder_add(const struct message_encoder *e)
+{
+    for (size_t i = 0; i < encoder_count; i++)
+        if (encoders[i] == e)
+            return;
+    if (encoder_count == MAX_ENCODERS)
+        abort();
+    encoders[encoder_count++] = e;
+}
+
+static const struct message_encoder *find_encoder(struct bytes name)
+{
+    for (size_t i = 0; i < encoder_count; i++)
+        if (bytes_equal(bytes_of(encoders[i]->name), name))
+            return encoders[i];
+    return NULL;
+}
+
+void message_offset_source(bool (*source)(void *arg, uint32_t boot, int64_t *offset_us), void *arg)
+{
+    offset_source = source;
+    offset_arg = arg;
+}
+
+/* Where the topic goes in a kept message: behind its length, so that both are copied to the wire at once. */
+static uint8_t *topic_place(struct message *m)
+{
+    return (uint8_t *)(m + 1) + 2;
+}
+
+static struct message *message_alloc(const struct message *like)
+{
+    struct message *m = mem_alloc(sizeof(*m) + 2 + like->topic.len + like->props.len + like->payload.len);
+    uint8_t *at = topic_place(m);
+
+    *m = *like;
+    at[-2] = (uint8_t)(like->topic.len >> 8);
+    at[-1] = (uint8_t)like->topic.len;
+    struct bytes *parts[] = {&m->topic, &m->props, &m->payload};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (parts[i]->len)
+            memcpy(at, parts[i]->data, parts[i]->len);
+        parts[i]->data = at;
+        at += parts[i]->len;
+    }
+    m->refs = 1;
+    m->kept = NULL;
+    m->wire = (struct bytes){0};
+    return m;
+}
+
+struct message *message_keep(struct message *m)
+{
+    if (m->refs) {
+        m->refs++;
+        return m;
+    }
+    if (!m->kept) {
+        m->kept = message_alloc(m);
+        m->made = NULL; /* the copy has it now */
+    }
+    m->kept->refs++;
+    return m->kept;
+}
+
+void message_drop(struct message *m)
+{
+    if (!m || --m->refs)
+        return;
+    free(m->made);
+    /* A large payload that came from the disk has memory of its own. */
+    if (m->payload.len && m->payload.data != m->props.data + m->props.len)
+        free((void *)(uintptr_t)m->payload.data);
+    free(m);
+}
+
+void message_done(struct message *borrowed)
+{
+    if (borrowed->kept)
+        message_drop(borrowed->kept);
+    else
+        free(borrowed->made);
+    borrowed->kept = NULL;
+    borrowed->made = NULL;
+}
+
+struct bytes message_payload(struct message *m)
+{
+    struct buf out = {0};
+    int64_t offset = 0;
+
+    if (!m->encoder)
+        return m->payload;
+    if (!m->refs && m->kept)
+        return message_payload(m->kept);
+    if (!m->made) {
+        bool known = offset_source && offset_source(offset_arg, m->boot, &offset);
+        m->encoder->encode(&out, m->payload, known, offset);
+        m->made = out.data ? out.data : mem_alloc(1);
+        m->made_len = out.len;
+    }
+    return (struct bytes){m->made, m->made_len};
+}
+
+uint32_t message_left_s(const struct message *m)
+{
+    if (!m->expiry_s || !clock_is_set())
+        return UINT32_MAX;
+    int64_t age_s = ((int64_t)clock_boot_us() - m->born_us) / 1000000;
+    if (m->expired || age_s >= (int64_t)m->expiry_s)
+        return 0;
+    return age_s < 0 ? m->expiry_s : m->expiry_s - (uint32_t)age_s;
+}
+
+size_t message_cost(const struct message *m)
+{
+    return sizeof(*m) + 2 + m->topic.len + m->props.len + m->payload.len + m->made_len;
+}
+
+void message_write(struct buf *out, const struct message *m, bool with_payload)
+{
+    struct bytes encoder = m->encoder ? bytes_of(m->encoder->name) : (struct bytes){0};
+    bool set = clock_is_set();
+
+    buf_u8(out, FORMAT);
+    buf_u8(out, (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (with_payload ? FLAG_PAYLOAD : 0)));
+    buf_u8(out, m->qos);
+    buf_u32(out, m->boot);
+    buf_u32(out, m->expiry_s);
+    buf_u64(out, set ? (uint64_t)(m->born_us + clock_offset_us()) : 0);
+    buf_u64(out, (uint64_t)m->born_us);
+    buf_u8(out, (uint8_t)encoder.len);
+    buf_append(out, encoder.data, encoder.len);
+    buf_u16(out, (uint16_t)m->topic.len);
+    buf_append(out, m->topic.data, m->topic.len);
+    buf_u32(out, (uint32_t)m->props.len);
+    buf_append(out, m->props.data, m->props.len);
+    if (with_payload)
+        buf_append(out, m->payload.data, m->payload.len);
+}
+
+/* born_wall_us 0: the clock was not set then, so its age is only known while the box has not been rebooted; take it
+ * as new, which can make it live longer but never expire early. */
+static void set_birth(struct message *m, int64_t born_wall_us)
+{
+    int64_t now = (int64_t)clock_boot_us();
+
+    m->born_us = now;
+    if (born_wall_us && clock_is_set())
+        m->born_us = born_wall_us - clock_offset_us();
+    if (m->born_us > now)
+        m->born_us = now;
+    m->expired = m->expiry_s && now - m->born_us >= (int64_t)m->expiry_s * 1000000;
+}
+
+struct message *message_read(struct bytes record, const struct bytes *body)
+{
+    struct cursor c = cursor_of(record.data, record.len);
+    struct message like = {0};
+
+    if (cursor_u8(&c) != FORMAT)
+        return NULL;
+    uint8_t flags = cursor_u8(&c);
+    like.qos = cursor_u8(&c);
+    like.boot = cursor_u32(&c);
+    like.expiry_s = cursor_u32(&c);
+    int64_t born_wall_us = (int64_t)cursor_u64(&c);
+    cursor_u64(&c); /* born_us of that run */
+    struct bytes encoder = cursor_bytes(&c, cursor_u8(&c));
+    like.topic = cursor_bytes(&c, cursor_u16(&c));
+    like.props = cursor_bytes(&c, cursor_u32(&c));
+    if (c.failed || like.qos > 2)
+        return NULL;
+    like.retain = flags & FLAG_RETAIN;
+    if (encoder.len && !(like.encoder = find_encoder(encoder)))
+        return NULL;
+    if (flags & FLAG_PAYLOAD)
+        like.payload = cursor_bytes(&c, cursor_left(&c));
+    struct message *m = message_alloc(&like);
+    if (body)
+        m->payload = *body;
+    set_birth(m, born_wall_us);
+    return m;
+}

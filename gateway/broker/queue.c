@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A session's queue and window: what is offered is queued, what is queued is pulled while there is room, what is
+ * acknowledged is removed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "broker/session.h"
+
+enum {
+    READY_MOST = 512,             /* messages of a durable queue's head that are kept in memory */
+    READY_BYTES = 256 * 1024,     /* and their bytes */
+    READ_ROWS = 256,
+    BODY_ABOVE = 4096,            /* larger payloads are stored once for all queues */
+    SPAN_MOST = 65534,            /* packet identifiers in flight must differ */
+    SPAN_WINDOWS = 4,             /* sequences that may lie between the oldest and the newest in flight, in windows */
+};
+
+struct queue_read {
+    struct session *session; /* NULL: it has ended meanwhile */
+};
+
+static struct delivery *ring_at(const struct delivery_ring *r, uint32_t i)
+{
+    return &r->slots[(r->first + i) & (r->size - 1)];
+}
+
+static void ring_grow(struct delivery_ring *r)
+{
+    uint32_t size = r->size ? r->size * 2 : 4;
+    struct delivery *slots = mem_alloc(size * sizeof(*slots));
+
+    for (uint32_t i = 0; i < r->count; i++)
+        slots[i] = *ring_at(r, i);
+    free(r->slots);
+    *r = (struct delivery_ring){slots, size, 0, r->count};
+}
+
+static struct delivery *ring_push(struct delivery_ring *r)
+{
+    if (r->count == r->size)
+        ring_grow(r);
+    return ring_at(r, r->count++);
+}
+
+/* Drops the first place; an empty large ring gives its memory back. */
+static void ring_shift(struct delivery_ring *r)
+{
+    r->first = (r->first + 1) & (r->size - 1);
+    if (!--r->count && r->size > 64) {
+        free(r->slots);
+        *r = (struct delivery_ring){0};
+    }
+}
+
+static uint16_t seq_id(uint64_t seq)
+{
+    return (uint16_t)(1 + seq % 65535);
+}
+
+static size_t cost(const struct message *m)
+{
+    return m->topic.len + m->props.len + m->payload.len + 32;
+}
+
+static void count_bytes_gone(struct session *s, const struct message *m)
+{
+    size_t gone = cost(m);
+
+    s->bytes -= gone < s->bytes ? gone : s->bytes;
+}
+
+static void release_content(struct session *s, struct delivery *d)
+{
+    if (d->message) {
+        count_bytes_gone(s, d->message);
+        message_drop(d->message);
+    }
+    free(d->sub_ids);
+    d->message = NULL;
+    d->sub_ids = NULL;
+}
+
+static uint64_t span_limit(const struct session *s)
+{
+    uint64_t span = (uint64_t)s->window * SPAN_WINDOWS;
+
+    return span < SPAN_MOST ? span : SPAN_MOST;
+}
+
+/* ---- what goes in ---- */
+
+static void free_ring(struct delivery_ring *r)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        message_drop(ring_at(r, i)->message);
+        free(ring_at(r, i)->sub_ids);
+    }
+    free(r->slots);
+    *r = (struct delivery_ring){0};
+}
+
+void session_forget_queue(struct session *s)
+{
+    free_ring(&s->flight);
+    free_ring(&s->ready);
+    s->ready_bytes = 0;
+    s->in_flight = 0;
+    if (s->read)
+        s->read->session = NULL;
+    s->read = NULL;
+}
+
+static void drop_body(void *owner)
+{
+    message_drop(owner);
+}
+
+static store_ticket store_delivery(struct session *s, const struct delivery *d)
+{
+    struct store *store = broker_store(s->broker);
+    struct message *m = d->message;
+    bool apart = m->payload.len > BODY_ABOVE;
+    struct buf row = {0};
+
+    /* What belongs to this delivery and not to the message comes first. */
+    buf_u8(&row, d->qos);
+    buf_u8(&row, d->retain);
+    uint32_t ids = d->sub_ids ? d->sub_ids[0] : 0;
+    buf_u8(&row, (uint8_t)(ids > 255 ? 255 : ids));
+    for (uint32_t i = 0; i < ids && i < 255; i++)
+        buf_u32(&row, d->sub_ids[i + 1]);
+    message_write(&row, m, !apart);
+    if (apart) {
+        if (!m->body_id)
+            m->body_id = store_next_body(store);
+        struct store_body body = {m->body_id, m->payload, message_keep(m), drop_body};
+        store_queue_put(store, s->no, d->seq, (struct bytes){row.data, row.len}, &body);
+    } else {
+        store_queue_put(store, s->no, d->seq, (struct bytes){row.data, row.len}, NULL);
+    }
+    buf_free(&row);
+    return store_open_ticket(store);
+}
+
+static bool parse_row(const struct store_row *row, struct delivery *d)
+{
+    struct cursor c = cursor_of(row->record.data, row->record.len);
+
+    d->seq = row->seq;
+    d->id = seq_id(row->seq);
+    d->qos = cursor_u8(&c);
+    d->retain = cursor_u8(&c);
+    uint32_t ids = cursor_u8(&c);
+    if (ids) {
+        d->sub_ids = mem_alloc((ids + 1) * sizeof(uint32_t));
+        d->sub_ids[0] = ids;
+        for (uint32_t i = 0; i < ids; i++)
+            d->sub_ids[i + 1] = cursor_u32(&c);
+    }
+    if (!c.failed && d->qos >= 1 && d->qos <= 2)
+        d->message = message_read((struct bytes){c.at, cursor_left(&c)}, row->body_id ? &row->body : NULL);
+    if (!d->message) {
+        free(d->sub_ids);
+        d->sub_ids = NULL;
+    }
+    return d->message != NULL;
+}
+
+static void remove_row(struct session *s, uint64_t seq)
+{
+    if (s->no)
+        store_queue_remove(broker_store(s->broker), s->no, seq, seq + 1);
+}
+
+/* Gives up the oldest that is not in flight. False when it is not in memory. */
+static bool drop_first(struct session *s)
+{
+    if (!s->ready.count)
+        return false;
+    struct delivery *d = ring_at(&s->ready, 0);
+    s->ready_bytes -= message_cost(d->message);
+    release_content(s, d);
+    remove_row(s, d->seq);
+    ring_shift(&s->ready);
+    s->queued--;
+    return true;
+}
+
+static bool over_limits(const struct session *s, uint64_t messages, uint64_t bytes)
+{
+    return (s->limits.messages && messages > s->limits.messages) || (s->limits.bytes && bytes > s->limits.bytes);
+}
+
+/* Makes room for m by the queue's policy. 0, -ENOBUFS: m is dropped; -EDQUOT: m is refused. */
+static int make_room(struct session *s, const struct message *m)
+{
+    uint64_t need = cost(m);
+
+    if (!over_limits(s, s->queued + 1, s->bytes + need))
+        return 0;
+    if (s->limits.full == QUEUE_REFUSE) {
+        s->counts.refused++;
+        return -EDQUOT;
+    }
+    while (s->limits.full == QUEUE_DROP_OLDEST && over_limits(s, s->queued + 1, s->bytes + need)) {
+        if (!drop_first(s)) {
+            /* The oldest are on disk: fetch them; meanwhile the queue may exceed its bounds a little. */
+            session_read_ahead(s);
+            if (s->read && !over_limits(s, s->queued - s->queued / 8, s->bytes - s->bytes / 8))
+                return 0;
+            break;
+        }
+        s->counts.dropped_oldest++;
+        broker_stats(s->broker)->dropped++;
+    }
+    if (!over_limits(s, s->queued + 1, s->bytes + need))
+        return 0;
+    s->counts.dropped_newest++;
+    broker_stats(s->broker)->dropped++;
+    return -ENOBUFS;
+}
+
+static uint32_t *copy_ids(const uint32_t *ids)
+{
+    if (!ids)
+        return NULL;
+    size_t size = (ids[0] + 1) * sizeof(*ids);
+    return memcpy(mem_alloc(size), ids, size);
+}
+
+static store_ticket enqueue(struct session *s, struct message *m, uint8_t qos, bool retain,
+                            const uint32_t *sub_ids)
+{
+    int err = make_room(s, m);
+
+    if (err)
+        return err == -EDQUOT ? SESSION_REFUSED : 0;
+    struct delivery d = {.message = message_keep(m), .sub_ids = copy_ids(sub_ids), .seq = s->tail++, .qos = qos, .retain = retain};
+    d.id = seq_id(d.seq);
+    s->bytes += cost(m);
+    s->queued++;
+    if (s->no)
+        d.ticket = store_delivery(s, &d);
+    bool in_memory = s->loaded == d.seq && (!s->no || (s->ready.count < READY_MOST && s->ready_bytes < READY_BYTES));
+    if (in_memory) {
+        s->loaded = d.seq + 1;
+        s->ready_bytes += message_cost(d.message);
+        *ring_push(&s->ready) = d;
+    } else {
+        message_drop(d.message);
+        free(d.sub_ids);
+    }
+    session_wake(s);
+    return d.ticket;
+}
+
+store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bool retain,
+                           const uint32_t *sub_ids)
+{
+    if (qos)
+        return enqueue(s, m, qos, retain, sub_ids);
+    struct delivery d = {.message = m, .sub_ids = (uint32_t *)(uintptr_t)sub_ids, .retain = retain};
+    if (s->ops && !s->ops->on_deliver(s, &d)) {
+        s->counts.dropped_qos0++;
+        broker_stats(s->broker)->dropped++;
+    }
+    return 0;
+}
+
+/* ---- what comes back from disk ---- */
+
+static void take_row(struct session *s, const struct store_row *row)
+{
+    struct delivery d = {.state = row->released ? DELIVERY_RELEASED : DELIVERY_QUEUED};
+
+    s->loaded = row->seq + 1;
+    if (row->released) {
+        d.seq = row->seq;
+        d.id = seq_id(row->seq);
+        d.qos = 2;
+    } else if (!parse_row(row, &d)) {
+        log_error("session %s: a queued message (%llu) cannot be read and is dropped", s->name,
+                  (unsigned long long)row->seq);
+        remove_row(s, row->seq);
+        s->queued -= s->queued > 0;
+        return;
+    }
+    d.dup = row->seq < s->may_be_sent;
+    s->ready_bytes += d.message ? message_cost(d.message) : 0;
+    *ring_push(&s->ready) = d;
+}
+
+static void on_read(void *arg, const struct store_row *rows, size_t count, int err)
+{
+    struct queue_read *read = arg;
+    struct session *s = read->session;
+
+    for (size_t i = 0; i < count; i++) {
+        if (s && !err && rows[i].seq >= s->loaded)
+            take_row(s, &rows[i]);
+        else if (rows[i].body_id)
+            free((void *)(uintptr_t)rows[i].body.data);
+    }
+    free(read);
+    if (!s)
+        return;
+    s->read = NULL;
+    if (err)
+        return;
+    if (!count) { /* nothing is there any more up to where tail was */
+        s->loaded = s->tail;
+        s->queued = s->ready.count;
+    }
+    session_wake(s);
+}
+
+void session_read_ahead(struct session *s)
+{
+    if (s->read || !s->no || s->loaded >= s->tail)
+        return;
+    if (s->ready.count >= READ_ROWS || s->ready_bytes >= READY_BYTES / 2)
+        return;
+    s->read = mem_alloc(sizeof(*s->read));
+    s->read->session = s;
+    store_queue_read(broker_store(s->broker), s->no, s->loaded, READ_ROWS, READY_BYTES, on_read, s->read);
+}
+
+/* ---- what goes out ---- */
+
+static bool too_old(const struct session *s, const struct message *m)
+{
+    if (!message_left_s(m))
+        return true;
+    if (!s->limits.keep_s || !clock_is_set())
+        return false;
+    return (int64_t)clock_boot_us() - m->born_us > (int64_t)s->limits.keep_s * 1000000;
+}
+
+/* True when the first in ready may be sent as far as identifiers and window go. */
+static bool window_open(const struct session *s)
+{
+    if (!s->ready.count || s->in_flight >= s->window)
+        return false;
+    return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < span_limit(s);
+}
+
+static void send_first(struct session *s)
+{
+    struct delivery d = *ring_at(&s->ready, 0);
+
+    if (d.message)
+        s->ready_bytes -= message_cost(d.message);
+    ring_shift(&s->ready);
+    s->queued -= s->queued > 0;
+    if (d.message && !d.dup && too_old(s, d.message)) {
+        s->counts.expired++;
+        release_content(s, &d);
+        remove_row(s, d.seq);
+        return;
+    }
+    if (d.state == DELIVERY_QUEUED)
+        d.state = DELIVERY_SENT;
+    *ring_push(&s->flight) = d;
+    s->in_flight++;
+    if (d.state == DELIVERY_RELEASED)
+        s->ops->on_release(s, d.id, d.ticket);
+    else
+        s->ops->on_deliver(s, &d);
+}
+
+void session_pump(struct session *s)
+{
+    if (!s->ops)
+        return;
+    while (window_open(s) && s->ops->on_room(s))
+        send_first(s);
+    session_read_ahead(s);
+}
+
+/* What was in flight when the reader went is sent again from the start, before anything new, in the same order
+ * ([MQTT-4.4.0-1], [MQTT-4.6.0-1]). */
+static void unsend(struct session *s)
+{
+    struct delivery_ring all = {0};
+
+    for (uint32_t i = 0; i < s->flight.count; i++) {
+        struct delivery d = *ring_at(&s->flight, i);
+        if (d.state == DELIVERY_DONE)
+            continue;
+        if (d.state == DELIVERY_SENT) {
+            d.state = DELIVERY_QUEUED;
+            d.dup = true;
+        }
+        s->ready_bytes += d.message ? message_cost(d.message) : 0;
+        s->queued++;
+        *ring_push(&all) = d;
+    }
+    for (uint32_t i = 0; i < s->ready.count; i++)
+        *ring_push(&all) = *ring_at(&s->ready, i);
+    free(s->flight.slots);
+    free(s->ready.slots);
+    s->flight = (struct delivery_ring){0};
+    s->ready = all;
+    s->in_flight = 0;
+}
+
+void session_attach(struct session *s, const struct session_ops *ops, void *reader, uint16_t window)
+{
+    unsend(s);
+    s->ops = ops;
+    s->reader = reader;
+    s->window = window;
+    timer_stop(&s->expiry);
+    timer_stop(&s->will_timer);
+    session_wake(s);
+}
+
+/* ---- acknowledgements ---- */
+
+/* What in flight has this identifier; usually the first. */
+static struct delivery *find_flight(struct session *s, uint16_t id)
+{
+    if (!s->flight.count || !id)
+        return NULL;
+    uint64_t first = ring_at(&s->flight, 0)->seq;
+    uint64_t seq = first + (uint64_t)(id - 1 + 65535 - (uint16_t)(first % 65535)) % 65535;
+    uint32_t low = 0, high = s->flight.count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        uint64_t at = ring_at(&s->flight, middle)->seq;
+        if (at == seq)
+            return ring_at(&s->flight, middle);
+        if (at < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static void finish(struct session *s, struct delivery *d)
+{
+    release_content(s, d);
+    d->state = DELIVERY_DONE;
+    s->in_flight--;
+    s->delivered++;
+    s->last_ack_us = clock_boot_us();
+    remove_row(s, d->seq);
+    while (s->flight.count && ring_at(&s->flight, 0)->state == DELIVERY_DONE)
+        ring_shift(&s->flight);
+    if (s->ready.count || s->loaded < s->tail)
+        session_wake(s);
+}
+
+int session_on_puback(struct session *s, uint16_t id)
+{
+    struct delivery *d = find_flight(s, id);
+
+    if (!d || d->qos != 1 || d->state != DELIVERY_SENT)
+        return -ENOENT;
+    finish(s, d);
+    return 0;
+}
+
+int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket)
+{
+    struct delivery *d = find_flight(s, id);
+
+    *release = false;
+    *ticket = 0;
+    if (!d || d->qos != 2 || d->state == DELIVERY_DONE)
+        return -ENOENT;
+    s->last_ack_us = clock_boot_us();
+    if (refused) {
+        finish(s, d);
+        return 0;
+    }
+    *release = true;
+    if (d->state == DELIVERY_SENT) {
+        release_content(s, d);
+        d->state = DELIVERY_RELEASED;
+        d->ticket = 0;
+        if (s->no) {
+            store_queue_release(broker_store(s->broker), s->no, d->seq);
+            d->ticket = store_open_ticket(broker_store(s->broker));
+        }
+    }
+    *ticket = d->ticket;
+    return 0;
+}
+
+int session_on_pubcomp(struct session *s, uint16_t id)
+{
+    struct delivery *d = find_flight(s, id);
+
+    if (!d || d->state != DELIVERY_RELEASED)
+        return -ENOENT;
+    finish(s, d);
+    return 0;
+}
+
+void session_skip(struct session *s, uint16_t id)
+{
+    struct delivery *d = find_flight(s, id);
+
+    if (!d)
+        return;
+    s->counts.too_large++;
+    broker_stats(s->broker)->dropped++;
+    finish(s, d);
+}
+
+/* Just behind the oldest in flight: the numbers that publishing will come to last. */
+uint16_t session_free_id(const struct session *s, uint16_t last)
+{
+    uint64_t from = s->flight.count ? ring_at(&s->flight, 0)->seq : s->loaded - s->ready.count;
+
+    if (!last)
+        last = seq_id(from);
+    do
+        last = last == 1 ? 65535 : (uint16_t)(last - 1);
+    while (find_flight((struct session *)(uintptr_t)s, last));
+    return last;
+}
+
+uint64_t session_backlog(const struct session *s)
+{
+    return s->queued + s->in_flight;
+}
+
+uint64_t session_oldest_s(const struct session *s)
+{
+    const struct delivery_ring *r = s->flight.count ? &s->flight : &s->ready;
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct message *m = ring_at(r, i)->message;
+        if (m)
+            return (uint64_t)(((int64_t)clock_boot_us() - m->born_us) / 1000000);
+    }
+    return 0;
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/router.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CACHE_SLOTS = 1024,
+    LONG_TOPIC = 512, /* all longer ones share one slot, so that the cache is bounded */
+};
+
+struct router_node {
+    struct map_node by_level; /* in router->nodes, by parent and level */
+    struct router_node *parent;
+    struct router_node *any, *rest; /* children "+" and "#", for they are asked for at every step */
+    struct list subscriptions;
+    uint32_t children;
+    uint32_t level_len;
+    char level[];
+};
+
+struct router {
+    struct map nodes;
+    struct map subscriptions; /* by session and filter */
+    struct router_node *root;
+    uint64_t generation;
+    struct route *cache[CACHE_SLOTS + 1];
+    struct router_node **now, **next; /* nodes that a walk stands on */
+    size_t walk_cap;
+    struct target *found;
+    size_t found_count, found_cap;
+};
+
+struct level_key {
+    const struct router_node *parent;
+    struct bytes level;
+};
+
+static bool node_equal(const struct map_node *n, const void *key)
+{
+    const struct router_node *node = container_of(n, const struct router_node, by_level);
+    const struct level_key *k = key;
+
+    return node->parent == k->parent && bytes_equal((struct bytes){(const uint8_t *)node->level, node->level_len}, k->level);
+}
+
+static uint64_t level_hash(const struct level_key *k)
+{
+    return map_hash(k->level.data, k->level.len) ^ map_hash_u64((uint64_t)(uintptr_t)k->parent);
+}
+
+static struct router_node *find_child(const struct router *r, const struct router_node *parent, struct bytes level)
+{
+    struct level_key key = {parent, level};
+    struct map_node *n = map_find(&r->nodes, level_hash(&key), node_equal, &key);
+
+    return n ? container_of(n, struct router_node, by_level) : NULL;
+}
+
+static struct router_node *node_new(struct router *r, struct router_node *parent, struct bytes level)
+{
+    struct router_node *node = mem_alloc(sizeof(*node) + level.len);
+    struct level_key key = {parent, level};
+
+    node->parent = parent;
+    node->level_len = (uint32_t)level.len;
+    if (level.len)
+        memcpy(node->level, level.data, level.len);
+    list_init(&node->subscriptions);
+    map_insert(&r->nodes, &node->by_level, level_hash(&key));
+    if (parent)
+        parent->children++;
+    return node;
+}
+
+static bool is_level(struct bytes level, char c)
+{
+    return level.len == 1 && level.data[0] == c;
+}
+
+static struct router_node *child_of(struct router *r, struct router_node *parent, struct bytes level)
+{
+    struct router_node *node = find_child(r, parent, level);
+
+    if (node)
+        return node;
+    node = node_new(r, parent, level);
+    if (is_level(level, '+'))
+        parent->any = node;
+    else if (is_level(level, '#'))
+        parent->rest = node;
+    return node;
+}
+
+/* Removes nodes that nothing needs any more, upwards. */
+static void prune(struct router *r, struct router_node *node)
+{
+    while (node->parent && !node->children && list_empty(&node->subscriptions)) {
+        struct router_node *parent = node->parent;
+
+        if (parent->any == node)
+            parent->any = NULL;
+        if (parent->rest == node)
+            parent->rest = NULL;
+        parent->children--;
+        map_remove(&r->nodes, &node->by_level);
+        free(node);
+        node = parent;
+    }
+}
+
+/* Takes the first level off text; false when none is left. started tells "a/" (two levels) from "a". */
+static bool next_level(struct bytes *text, bool *started, struct bytes *level)
+{
+    if (*started) {
+        if (!text->len)
+            return false;
+        text->data++; /* the slash */
+        text->len--;
+    }
+    *started = true;
+    const uint8_t *slash = text->len ? memchr(text->data, '/', text->len) : NULL;
+    size_t len = slash ? (size_t)(slash - text->data) : text->len;
+    *level = (struct bytes){text->data, len};
+    text->data += len;
+    text->len -= len;
+    return true;
+}
+
+struct router *router_new(void)
+{
+    struct router *r = mem_alloc(sizeof(*r));
+
+    r->generation = 1;
+    r->root = node_new(r, NULL, (struct bytes){0});
+    return r;
+}
+
+static void route_free(struct route *route)
+{
+    if (!route)
+        return;
+    for (uint32_t i = 0; i < route->count; i++)
+        free(route->targets[i].sub_ids);
+    free(route->targets);
+    free(route);
+}
+
+void router_free(struct router *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i <= CACHE_SLOTS; i++)
+        route_free(r->cache[i]);
+    for (struct map_node *n = map_next(&r->nodes, NULL), *next; n; n = next) {
+        next = map_next(&r->nodes, n);
+        free(container_of(n, struct router_node, by_level));
+    }
+    map_free(&r->nodes);
+    map_free(&r->subscriptions);
+    free(r->now);
+    free(r->next);
+    free(r->found);
+    free(r);
+}
+
+struct filter_key {
+    const struct session *session;
+    struct bytes filter;
+};
+
+static bool filter_equal(const struct map_node *n, const void *key)
+{
+    const struct subscription *sub = container_of(n, const struct subscription, by_filter);
+    const struct filter_key *k = key;
+
+    return sub->session == k->session && bytes_equal((struct bytes){(const uint8_t *)sub->filter, sub->filter_len}, k->filter);
+}
+
+static uint64_t filter_hash(const struct session *s, struct bytes filter)
+{
+    return map_hash(filter.data, filter.len) ^ map_hash_u64((uint64_t)(uintptr_t)s);
+}
+
+struct subscription *router_find(const struct router *r, const struct session *s, struct bytes filter)
+{
+    struct filter_key key = {s, filter};
+    struct map_node *n = map_find(&r->subscriptions, filter_hash(s, filter), filter_equal, &key);
+
+    return n ? container_of(n, struct subscription, by_filter) : NULL;
+}
+
+void router_changed(struct router *r)
+{
+    r->generation++;
+}
+
+void router_add(struct router *r, struct subscription *sub)
+{
+    struct bytes text = {(const uint8_t *)sub->filter, sub->filter_len}, level;
+    struct router_node *node = r->root;
+    bool started = false;
+
+    map_insert(&r->subscriptions, &sub->by_filter, filter_hash(sub->session, text));
+    while (next_level(&text, &started, &level))
+        node = child_of(r, node, level);
+    sub->node = node;
+    list_add_tail(&node->subscriptions, &sub->in_node);
+    router_changed(r);
+}
+
+void router_remove(struct router *r, struct subscription *sub)
+{
+    map_remove(&r->subscriptions, &sub->by_filter);
+    list_remove(&sub->in_node);
+    prune(r, sub->node);
+    sub->node = NULL;
+    router_changed(r);
+}
+
+static void add_id(struct target *t, uint32_t id)
+{
+    if (!id)
+        return;
+    uint32_t count = t->sub_ids ? t->sub_ids[0] : 0;
+    t->sub_ids = mem_resize(t->sub_ids, (count + 2) * sizeof(uint32_t));
+    t->sub_ids[0] = count + 1;
+    t->sub_ids[count + 1] = id;
+}
+
+static void collect(struct router *r, const struct router_node *node)
+{
+    list_for(it, &node->subscriptions)
+    {
+        const struct subscription *sub = list_entry(it, struct subscription, in_node);
+        if (r->found_count == r->found_cap) {
+            r->found_cap = r->found_cap ? r->found_cap * 2 : 64;
+            r->found = mem_resize(r->found, r->found_cap * sizeof(*r->found));
+        }
+        struct target *t = &r->found[r->found_count++];
+        *t = (struct target){.session = sub->session,
+                             .qos = sub->options.qos,
+                             .raise = sub->options.raise,
+                             .retain_as_published = sub->options.retain_as_published,
+                             .not_own = sub->options.no_local};
+        add_id(t, sub->options.id);
+    }
+}
+
+/* Room in both walk arrays for count nodes. */
+static void walk_room(struct router *r, size_t count)
+{
+    if (count <= r->walk_cap)
+        return;
+    r->walk_cap = count * 2;
+    r->now = mem_resize(r->now, r->walk_cap * sizeof(struct router_node *));
+    r->next = mem_resize(r->next, r->walk_cap * sizeof(struct router_node *));
+}
+
+/* One level down from all nodes of r->now. dollar: the first level of a $-topic, which wildcards do not match
+ * ([MQTT-4.7.2-1]). Returns how many nodes the walk then stands on. */
+static size_t step(struct router *r, size_t count, struct bytes level, bool dollar)
+{
+    size_t found = 0;
+
+    walk_room(r, count * 2 + 2);
+    for (size_t i = 0; i < count; i++) {
+        struct router_node *node = r->now[i];
+        struct router_node *exact = node->children ? find_child(r, node, level) : NULL;
+
+        if (node->rest && !dollar)
+            collect(r, node->rest);
+        /* A level of a topic is never "+" or "#", so exact is neither of them. */
+        if (exact)
+            r->next[found++] = exact;
+        if (node->any && !dollar)
+            r->next[found++] = node->any;
+    }
+    struct router_node **swap = r->now;
+    r->now = r->next;
+    r->next = swap;
+    return found;
+}
+
+static void walk(struct router *r, struct bytes topic)
+{
+    bool started = false, first = true;
+    struct bytes level;
+    size_t count = 1;
+
+    walk_room(r, 2);
+    r->now[0] = r->root;
+    while (count && next_level(&topic, &started, &level)) {
+        count = step(r, count, level, first && level.len && level.data[0] == '$');
+        first = false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        collect(r, r->now[i]);
+        if (r->now[i]->rest) /* "a/#" also matches "a" */
+            collect(r, r->now[i]->rest);
+    }
+}
+
+static int by_session(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const struct target *)a)->session, y = (uintptr_t)((const struct target *)b)->session;
+
+    return x < y ? -1 : x > y;
+}
+
+static void merge_into(struct target *into, struct target *from)
+{
+    if (from->qos > into->qos)
+        into->qos = from->qos;
+    into->raise |= from->raise;
+    into->retain_as_published |= from->retain_as_published;
+    into->not_own &= from->not_own;
+    for (uint32_t i = 0; from->sub_ids && i < from->sub_ids[0]; i++)
+        add_id(into, from->sub_ids[i + 1]);
+    free(from->sub_ids);
+}
+
+static void merge(struct router *r)
+{
+    size_t kept = 0;
+
+    if (r->found_count < 2)
+        return;
+    qsort(r->found, r->found_count, sizeof(*r->found), by_session);
+    for (size_t i = 1; i < r->found_count; i++) {
+        if (r->found[i].session == r->found[kept].session)
+            merge_into(&r->found[kept], &r->found[i]);
+        else
+            r->found[++kept] = r->found[i];
+    }
+    r->found_count = kept + 1;
+}
+
+const struct route *router_match(struct router *r, struct bytes topic)
+{
+    uint64_t index = topic.len > LONG_TOPIC ? CACHE_SLOTS : map_hash(topic.data, topic.len) % CACHE_SLOTS;
+    struct route **slot = &r->cache[index];
+    struct route *route = *slot;
+
+    if (route && route->generation == r->generation &&
+        bytes_equal((struct bytes){(const uint8_t *)route->topic, route->topic_len}, topic))
+        return route;
+    route_free(route);
+    r->found_count = 0;
+    walk(r, topic);
+    merge(r);
+    route = *slot = mem_alloc(sizeof(*route) + topic.len);
+    route->generation = r->generation;
+    route->count = (uint32_t)r->found_count;
+    route->topic_len = topic.len;
+    memcpy(route->topic, topic.data, topic.len);
+    if (r->found_count) {
+        route->targets = mem_alloc(r->found_count * sizeof(*r->found));
+        memcpy(route->targets, r->found, r->found_count * sizeof(*r->found));
+    }
+    return route;
+}

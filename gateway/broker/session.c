@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions come and go, subscribe, and remember what they received with QoS 2. The queue is in queue.c. */
+#include "broker/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/broker_private.h"
+
+static bool name_equal(const struct map_node *n, const void *key)
+{
+    const struct session *s = container_of(n, const struct session, by_name);
+
+    return bytes_equal((struct bytes){(const uint8_t *)s->name, s->name_len}, *(const struct bytes *)key);
+}
+
+struct session *session_find(struct broker *b, struct bytes name)
+{
+    struct map_node *n = map_find(&b->sessions, map_hash(name.data, name.len), name_equal, &name);
+
+    return n ? container_of(n, struct session, by_name) : NULL;
+}
+
+static void on_expiry(struct timer *t)
+{
+    struct session *s = container_of(t, struct session, expiry);
+
+    session_fire_will(s); /* [MQTT-3.1.2-8]: the session's end also ends the delay */
+    session_end(s);
+}
+
+static void on_will(struct timer *t)
+{
+    session_fire_will(container_of(t, struct session, will_timer));
+}
+
+/* What a new session and one from disk have in common. */
+struct session *session_make(struct broker *b, struct bytes name, uint32_t no)
+{
+    struct session *s = mem_alloc(sizeof(*s));
+
+    s->broker = b;
+    s->name = mem_strndup((const char *)name.data, name.len);
+    s->name_len = name.len;
+    s->key = ++b->next_key;
+    s->no = no;
+    s->limits = b->limits.queue;
+    s->window = b->limits.inflight;
+    list_init(&s->subscriptions);
+    list_init(&s->wake);
+    timer_init(&s->expiry, on_expiry);
+    timer_init(&s->will_timer, on_will);
+    map_insert(&b->sessions, &s->by_name, map_hash(name.data, name.len));
+    return s;
+}
+
+static uint32_t take_number(struct broker *b)
+{
+    if (b->free_count)
+        return b->free_numbers[--b->free_count];
+    return ++b->last_number;
+}
+
+void session_number_free(void *arg, uint32_t no)
+{
+    struct broker *b = arg;
+
+    if (b->free_count == b->free_cap) {
+        b->free_cap = b->free_cap ? b->free_cap * 2 : 16;
+        b->free_numbers = mem_resize(b->free_numbers, b->free_cap * sizeof(*b->free_numbers));
+    }
+    b->free_numbers[b->free_count++] = no;
+}
+
+int session_new(struct session **out, struct broker *b, struct bytes name, bool durable)
+{
+    if (b->sessions.count >= b->limits.sessions)
+        return -EMFILE;
+    *out = session_make(b, name, durable ? take_number(b) : 0);
+    if (durable)
+        session_save(*out);
+    return 0;
+}
+
+void session_save(struct session *s)
+{
+    struct buf record = {0};
+
+    if (!s->no)
+        return;
+    buf_u8(&record, 1);
+    buf_u32(&record, s->expiry_s);
+    buf_u16(&record, (uint16_t)s->name_len);
+    buf_append(&record, s->name, s->name_len);
+    buf_u32(&record, s->will_delay_s);
+    if (s->will)
+        message_write(&record, s->will, true);
+    store_session_put(s->broker->store, s->no, (struct bytes){record.data, record.len});
+    buf_free(&record);
+    s->saved = store_open_ticket(s->broker->store);
+}
+
+store_ticket session_saved(const struct session *s)
+{
+    return s->saved;
+}
+
+/* NULL when the record is not one. */
+struct session *session_restore(struct broker *b, uint32_t no, struct bytes record)
+{
+    struct cursor c = cursor_of(record.data, record.len);
+    uint8_t format = cursor_u8(&c);
+    uint32_t expiry_s = cursor_u32(&c);
+    struct bytes name = cursor_bytes(&c, cursor_u16(&c));
+    uint32_t will_delay_s = cursor_u32(&c);
+
+    if (c.failed || format != 1 || session_find(b, name))
+        return NULL;
+    struct session *s = session_make(b, name, no);
+    s->expiry_s = expiry_s;
+    s->will_delay_s = will_delay_s;
+    if (cursor_left(&c))
+        s->will = message_read((struct bytes){c.at, cursor_left(&c)}, NULL);
+    return s;
+}
+
+static void subscription_free(struct subscription *sub)
+{
+    router_remove(sub->session->broker->router, sub);
+    list_remove(&sub->in_session);
+    sub->session->subscription_count--;
+    sub->session->broker->subscription_count--;
+    free(sub);
+}
+
+static void forget(struct session *s)
+{
+    session_forget_queue(s);
+    s->loaded = s->tail;
+    s->queued = s->bytes = 0;
+    free(s->inbound);
+    s->inbound = NULL;
+    s->inbound_count = s->inbound_cap = 0;
+}
+
+void session_free(struct session *s)
+{
+    list_for_safe(it, &s->subscriptions)
+        subscription_free(list_entry(it, struct subscription, in_session));
+    forget(s);
+    list_remove(&s->wake);
+    timer_stop(&s->expiry);
+    timer_stop(&s->will_timer);
+    message_drop(s->will);
+    map_remove(&s->broker->sessions, &s->by_name);
+    free(s->name);
+    free(s);
+}
+
+void session_end(struct session *s)
+{
+    if (s->no)
+        store_session_purge(s->broker->store, s->no);
+    session_free(s);
+}
+
+void session_detach(struct session *s)
+{
+    s->ops = NULL;
+    s->reader = NULL;
+    list_remove(&s->wake);
+}
+
+void session_expire_later(struct session *s)
+{
+    if (s->expiry_s != UINT32_MAX)
+        timer_start(s->broker->timers, &s->expiry, s->expiry_s);
+}
+
+void session_wake(struct session *s)
+{
+    if (s->ops && list_empty(&s->wake))
+        list_add_tail(&s->broker->waking, &s->wake);
+}
+
+/* ---- will ---- */
+
+void session_set_will(struct session *s, struct message *will, uint32_t delay_s)
+{
+    message_drop(s->will);
+    s->will = will;
+    s->will_delay_s = will ? delay_s : 0;
+    timer_stop(&s->will_timer);
+}
+
+void session_fire_will(struct session *s)
+{
+    struct message *will = s->will;
+
+    if (!will)
+        return;
+    s->will = NULL;
+    session_set_will(s, NULL, 0);
+    will->born_us = (int64_t)clock_boot_us(); /* its expiry begins now (§3.1.3.2.4) */
+    broker_publish(s->broker, will, NULL);
+    message_drop(will);
+    session_save(s);
+}
+
+void session_will_due(struct session *s)
+{
+    if (s->will && s->will_delay_s)
+        timer_start(s->broker->timers, &s->will_timer, s->will_delay_s);
+    else
+        session_fire_will(s);
+}
+
+/* ---- subscriptions ---- */
+
+static bool options_same(const struct subscription_options *a, const struct subscription_options *b)
+{
+    return a->qos == b->qos && a->no_local == b->no_local && a->retain_as_published == b->retain_as_published &&
+           a->raise == b->raise && a->retain_handling == b->retain_handling && a->id == b->id;
+}
+
+static void save_subscription(struct session *s, const struct subscription *sub)
+{
+    const struct subscription_options *o = &sub->options;
+    struct buf record = {0};
+
+    if (!s->no)
+        return;
+    buf_u8(&record, o->qos);
+    buf_u8(&record, (uint8_t)(o->no_local | o->retain_as_published << 1 | o->raise << 2));
+    buf_u8(&record, o->retain_handling);
+    buf_u32(&record, o->id);
+    store_subscription_put(s->broker->store, s->no, (struct bytes){(const uint8_t *)sub->filter, sub->filter_len},
+                           (struct bytes){record.data, record.len});
+    buf_free(&record);
+}
+
+struct subscription *session_add_subscription(struct session *s, struct bytes filter)
+{
+    struct subscription *sub = mem_alloc(sizeof(*sub) + filter.len + 1);
+
+    sub->session = s;
+    sub->filter_len = filter.len;
+    memcpy(sub->filter, filter.data, filter.len);
+    list_add_tail(&s->subscriptions, &sub->in_session);
+    s->subscription_count++;
+    s->broker->subscription_count++;
+    router_add(s->broker->router, sub);
+    return sub;
+}
+
+bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o)
+{
+    struct subscription *sub = router_find(s->broker->router, s, filter);
+    bool fresh = !sub;
+
+    if (fresh)
+        sub = session_add_subscription(s, filter);
+    else if (options_same(&sub->options, o))
+        return false;
+    sub->options = *o;
+    router_changed(s->broker->router);
+    save_subscription(s, sub);
+    return fresh;
+}
+
+void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record)
+{
+    struct cursor c = cursor_of(record.data, record.len);
+    struct subscription_options o = {.qos = cursor_u8(&c)};
+    uint8_t flags = cursor_u8(&c);
+
+    o.no_local = flags & 1;
+    o.retain_as_published = flags >> 1 & 1;
+    o.raise = flags >> 2 & 1;
+    o.retain_handling = cursor_u8(&c);
+    o.id = cursor_u32(&c);
+    if (!c.failed && !router_find(s->broker->router, s, filter))
+        session_add_subscription(s, filter)->options = o;
+}
+
+bool session_unsubscribe(struct session *s, struct bytes filter)
+{
+    struct subscription *sub = router_find(s->broker->router, s, filter);
+
+    if (!sub)
+        return false;
+    subscription_free(sub);
+    if (s->no)
+        store_subscription_remove(s->broker->store, s->no, filter);
+    return true;
+}
+
+/* ---- inbound QoS 2 ---- */
+
+/* The place of id in the sorted identifiers. */
+static uint32_t inbound_place(const struct session *s, uint16_t id, bool *there)
+{
+    uint32_t low = 0, high = s->inbound_count;
+
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (s->inbound[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *there = low < s->inbound_count && s->inbound[low] == id;
+    return low;
+}
+
+bool session_inbound_restore(struct session *s, uint16_t id)
+{
+    bool there;
+    uint32_t at = inbound_place(s, id, &there);
+
+    if (there)
+        return false;
+    if (s->inbound_count == s->inbound_cap) {
+        s->inbound_cap = s->inbound_cap ? s->inbound_cap * 2 : 8;
+        s->inbound = mem_resize(s->inbound, s->inbound_cap * sizeof(*s->inbound));
+    }
+    memmove(&s->inbound[at + 1], &s->inbound[at], (s->inbound_count - at) * sizeof(*s->inbound));
+    s->inbound[at] = id;
+    s->inbound_count++;
+    return true;
+}
+
+static store_ticket open_ticket(const struct session *s)
+{
+    return s->no ? store_open_ticket(s->broker->store) : 0;
+}
+
+bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket)
+{
+    bool fresh = session_inbound_restore(s, id);
+
+    /* A repeat's identifier may itself still wait for the disk. */
+    *ticket = open_ticket(s);
+    if (fresh && s->no)
+        store_identifier_put(s->broker->store, s->no, id);
+    return fresh;
+}
+
+bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
+{
+    bool there;
+    uint32_t at = inbound_place(s, id, &there);
+
+    *ticket = 0;
+    if (!there)
+        return false;
+    s->inbound_count--;
+    memmove(&s->inbound[at], &s->inbound[at + 1], (s->inbound_count - at) * sizeof(*s->inbound));
+    *ticket = open_ticket(s);
+    if (s->no)
+        store_identifier_remove(s->broker->store, s->no, id);
+    return true;
+}
+
+void session_clear(struct session *s)
+{
+    for (uint32_t i = 0; s->no && i < s->inbound_count; i++)
+        store_identifier_remove(s->broker->store, s->no, s->inbound[i]);
+    if (s->no && session_backlog(s))
+        store_queue_remove(s->broker->store, s->no, 0, s->tail);
+    forget(s);
+}
