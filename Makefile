@@ -51,7 +51,8 @@ else
 extra := $(harden)
 LDFLAGS += -pie -Wl,-z,relro,-z,now
 endif
-all_cflags = -std=gnu17 -D_GNU_SOURCE -Igateway -I. -Ibuild $(warnings) $(CFLAGS) $(extra) \
+# -iquote: gateway/limits.h must not stand for <limits.h>.
+all_cflags = -std=gnu17 -D_GNU_SOURCE -iquote gateway -iquote . -iquote build $(warnings) $(CFLAGS) $(extra) \
 	$(shell pkg-config --cflags $(packages))
 
 objects := $(addprefix $(O)/,$(obj-y)) $(O)/services.o
