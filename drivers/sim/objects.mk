@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+sim-$(CONFIG_SIM) += drivers/sim/main.o
+obj-$(CONFIG_SIM) += drivers/sim/babbler.o
+obj-$(CONFIG_SIM) += drivers/sim/fault.o
+obj-$(CONFIG_SIM) += drivers/sim/frame_log.o
+obj-$(CONFIG_SIM) += drivers/sim/line_model.o
+obj-$(CONFIG_SIM) += drivers/sim/modbus_slave.o
+obj-$(CONFIG_SIM) += drivers/sim/pty.o
+obj-$(CONFIG_SIM) += drivers/sim/register_map.o
+obj-$(CONFIG_SIM) += drivers/sim/rtu_frame.o
+obj-$(CONFIG_SIM) += drivers/sim/script.o
+obj-$(CONFIG_SIM) += drivers/sim/sim.o
+obj-$(CONFIG_SIM) += drivers/sim/sim_conf.o
+obj-$(CONFIG_SIM) += drivers/sim/stations.o
