@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The numbers and places that were chosen when this was built, and their only way into the code: nothing else includes
- * generated/autoconf.h. LIMIT_ is what no configuration file can exceed, DEFAULT_ what holds until one says
- * otherwise, as one would write it there. */
+/* The numbers and places that were chosen when this was built, and their only way into the code: nothing else
+ * includes generated/autoconf.h. LIMIT_ is what no configuration file can exceed, DEFAULT_ what holds until
+ * one says otherwise, as one would write it there. */
 #ifndef SLUICE_LIMITS_H
 #define SLUICE_LIMITS_H
 

@@ -17,19 +17,16 @@ static void take_value(struct taker *t, struct conf_node *n, const config_settin
 
 static void place(struct taker *t, struct conf_node *n, const config_setting_t *s)
 {
-    const char *file = config_setting_source_file(s);
-
-    n->file = file ? conf_file_name(t->c, file) : t->file;
+    n->file = conf_source(t->c, t->file, config_setting_source_file(s));
     n->line = (int)config_setting_source_line(s);
     n->given = true;
 }
 
 static void mistake(struct taker *t, const config_setting_t *s, char *text)
 {
-    const char *file = config_setting_source_file(s);
+    const char *file = conf_source(t->c, t->file, config_setting_source_file(s));
 
-    conf_mistake(t->c, file ? conf_file_name(t->c, file) : t->file, (int)config_setting_source_line(s), "%s",
-                 text);
+    conf_mistake(t->c, file, (int)config_setting_source_line(s), "%s", text);
     free(text);
 }
 

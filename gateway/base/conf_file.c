@@ -210,6 +210,23 @@ static void scan_file(struct conf *c, const char *path, const char *folder, int 
     *refused |= s.refused;
 }
 
+/* An included file is called as the including one wrote it by libconfig 1.5, by its path by 1.7, and nothing
+ * at all in a text that was not read from a file. */
+const char *conf_source(struct conf *c, const char *main_file, const char *name)
+{
+    if (!name)
+        return main_file;
+    for (size_t i = 0; i < c->file_count; i++)
+        if (!strcmp(c->files[i], name))
+            return c->files[i];
+    char *folder = conf_folder(main_file);
+    char *path = mem_format("%s/%s", folder, name);
+    const char *file = conf_file_name(c, path);
+    free(path);
+    free(folder);
+    return file;
+}
+
 static void parse(struct conf *c, const char *file, const char *folder, const char *text)
 {
     config_t libconfig;
@@ -219,9 +236,8 @@ static void parse(struct conf *c, const char *file, const char *folder, const ch
     if (config_read_string(&libconfig, text)) {
         conf_take_root(c, config_root_setting(&libconfig), file);
     } else {
-        const char *where = config_error_file(&libconfig);
-        conf_mistake(c, where ? conf_file_name(c, where) : file, config_error_line(&libconfig), "%s",
-                     config_error_text(&libconfig));
+        const char *where = conf_source(c, file, config_error_file(&libconfig));
+        conf_mistake(c, where, config_error_line(&libconfig), "%s", config_error_text(&libconfig));
         c->broken = true;
     }
     config_destroy(&libconfig);

@@ -95,18 +95,22 @@ static void put_at(struct conf_node *group, struct conf_node *n, size_t place)
     group->kids[place] = n;
 }
 
+static size_t finish_rows(struct conf *c, struct conf_node *group, const struct conf_row *rows, size_t place,
+                          bool merged, bool quiet)
+{
+    for (const struct conf_row *r = rows; r && r->name; r++) {
+        struct conf_node *n = finish_row(c, group, r, merged, quiet);
+        if (n)
+            put_at(group, n, place++);
+    }
+    return place;
+}
+
 static void finish_group(struct conf *c, struct conf_node *group, bool merged, bool quiet)
 {
-    const struct conf_row *parts[] = {group->row->rows, conf_kind_rows(group)};
-    size_t place = 0;
+    size_t place = finish_rows(c, group, group->row->rows, 0, merged, quiet);
 
-    for (size_t p = 0; p < ARRAY_SIZE(parts); p++) {
-        for (const struct conf_row *r = parts[p]; r && r->name; r++) {
-            struct conf_node *n = finish_row(c, group, r, merged, quiet);
-            if (n)
-                put_at(group, n, place++);
-        }
-    }
+    finish_rows(c, group, conf_kind_rows(group), place, merged, quiet);
 }
 
 void conf_finish(struct conf *c)

@@ -34,6 +34,8 @@ void conf_mistake(struct conf *c, const char *file, int line, const char *fmt, .
 
 /* conf_file.c: reads one file, and what it includes, into the tree. */
 void conf_read_file(struct conf *c, const char *path);
+/* The file that libconfig calls name while main_file is read. */
+const char *conf_source(struct conf *c, const char *main_file, const char *name);
 /* The files *.conf of a folder in the order of their names; ends with NULL. Release with conf_list_free(). */
 char **conf_list(const char *folder);
 void conf_list_free(char **list);

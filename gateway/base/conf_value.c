@@ -182,7 +182,7 @@ static char *set_choice(struct conf_node *n, const char *text)
 static char *set_quantity(struct conf_node *n, const char *text)
 {
     bool is_size = n->row->type == CONF_SIZE;
-    int64_t value;
+    int64_t value = 0;
 
     if (!parse_quantity(text, is_size ? sizes : durations, is_size, &value))
         return is_size

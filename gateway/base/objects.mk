@@ -8,6 +8,7 @@ obj-y += gateway/base/conf_finish.o
 obj-y += gateway/base/conf_manual.o
 obj-y += gateway/base/conf_tree.o
 obj-y += gateway/base/conf_value.o
+obj-y += gateway/base/crypto.o
 obj-y += gateway/base/log.o
 obj-y += gateway/base/mailbox.o
 obj-y += gateway/base/map.o

@@ -14,7 +14,7 @@ for program in "$@"; do
     programs=$((programs + 1))
     tests=$((tests + $(grep -c '^\[       OK \]' <<<"$out")))
     if [ $status -ne 0 ]; then
-        grep -v -E '^\[( RUN      |       OK )\]' <<<"$out"
+        grep -v -E '^\[( RUN      |       OK )\]' <<<"$out" | head -80
         echo "$program: exit status $status"
         failed+=("${program##*/}")
     fi

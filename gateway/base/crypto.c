@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/crypto.h"
+
+#include <errno.h>
+#include <mbedtls/base64.h>
+#include <mbedtls/constant_time.h>
+#include <mbedtls/md.h>
+#include <mbedtls/pkcs5.h>
+#include <mbedtls/version.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/mem.h"
+
+static void must(int result, const char *what)
+{
+    if (!result)
+        return;
+    fprintf(stderr, "<2>%s failed: %d\n", what, result);
+    abort();
+}
+
+void crypto_random(void *out, size_t len)
+{
+    uint8_t *at = out;
+
+    while (len) {
+        ssize_t got = getrandom(at, len, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        must(got < 0 ? errno : 0, "getrandom");
+        at += got;
+        len -= (size_t)got;
+    }
+}
+
+void crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_SHA256_LEN])
+{
+    must(mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), data, len, out), "SHA-256");
+}
+
+void crypto_sha512(const void *data, size_t len, uint8_t out[CRYPTO_SHA512_LEN])
+{
+    must(mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA512), data, len, out), "SHA-512");
+}
+
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+                        uint8_t out[CRYPTO_SHA256_LEN])
+{
+    must(mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), key, key_len, data, len, out), "HMAC");
+}
+
+void crypto_pbkdf2_sha512(const void *password, size_t password_len, const void *salt, size_t salt_len,
+                          unsigned rounds, uint8_t *out, size_t out_len)
+{
+#if MBEDTLS_VERSION_NUMBER >= 0x03030000
+    must(mbedtls_pkcs5_pbkdf2_hmac_ext(MBEDTLS_MD_SHA512, password, password_len, salt, salt_len, rounds,
+                                       (uint32_t)out_len, out),
+         "PBKDF2");
+#else
+    mbedtls_md_context_t md;
+
+    mbedtls_md_init(&md);
+    must(mbedtls_md_setup(&md, mbedtls_md_info_from_type(MBEDTLS_MD_SHA512), 1), "PBKDF2");
+    must(mbedtls_pkcs5_pbkdf2_hmac(&md, password, password_len, salt, salt_len, rounds, (uint32_t)out_len,
+                                   out),
+         "PBKDF2");
+    mbedtls_md_free(&md);
+#endif
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len)
+{
+    return !mbedtls_ct_memcmp(a, b, len);
+}
+
+char *crypto_base64(const void *data, size_t len)
+{
+    size_t size = (len + 2) / 3 * 4 + 1;
+    char *text = mem_alloc(size);
+
+    must(mbedtls_base64_encode((uint8_t *)text, size, &size, data, len), "base64");
+    return text;
+}
+
+int crypto_base64_decode(const char *text, uint8_t *out, size_t size, size_t *len)
+{
+    size_t text_len = strlen(text);
+
+    /* mbedtls takes line ends and missing padding; no file of ours has either. */
+    if (text_len % 4 || strpbrk(text, " \r\n"))
+        return -EINVAL;
+    switch (mbedtls_base64_decode(out, size, len, (const uint8_t *)text, text_len)) {
+    case 0:
+        return 0;
+    case MBEDTLS_ERR_BASE64_BUFFER_TOO_SMALL:
+        return -EMSGSIZE;
+    default:
+        return -EINVAL;
+    }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random bytes, hashes, HMAC, password hashes and base64, thin over mbedtls; TLS is net's. Nothing is kept,
+ * nothing fails but the decoder of base64: without memory or randomness the program ends. Any thread;
+ * crypto_pbkdf2_sha512 takes long by design and belongs on a worker. */
+#ifndef SLUICE_BASE_CRYPTO_H
+#define SLUICE_BASE_CRYPTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA512_LEN = 64 };
+
+/* From the kernel; waits only while the box has just booted and has gathered none yet. */
+void crypto_random(void *out, size_t len);
+
+void crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_SHA256_LEN]);
+void crypto_sha512(const void *data, size_t len, uint8_t out[CRYPTO_SHA512_LEN]);
+/* RFC 2104. */
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
+                        uint8_t out[CRYPTO_SHA256_LEN]);
+/* PBKDF2 with HMAC-SHA-512 (RFC 8018 §5.2). */
+void crypto_pbkdf2_sha512(const void *password, size_t password_len, const void *salt, size_t salt_len,
+                          unsigned rounds, uint8_t *out, size_t out_len);
+
+/* Takes the same time wherever they differ. */
+bool crypto_equal(const void *a, const void *b, size_t len);
+
+/* RFC 4648 §4, with padding; to be freed. */
+char *crypto_base64(const void *data, size_t len);
+/* 0 and the number of bytes, -EINVAL when text is no base64, -EMSGSIZE when out is too small. */
+int crypto_base64_decode(const char *text, uint8_t *out, size_t size, size_t *len);
+
+#endif
