@@ -51,7 +51,7 @@ else
 extra := $(harden)
 LDFLAGS += -pie -Wl,-z,relro,-z,now
 endif
-# -iquote: gateway/limits.h must not stand for <limits.h>.
+# A limits.h of ours in gateway/ itself would still be taken for the system's: by the #include_next of gcc's own.
 all_cflags = -std=gnu17 -D_GNU_SOURCE -iquote gateway -iquote . -iquote build $(warnings) $(CFLAGS) $(extra) \
 	$(shell pkg-config --cflags $(packages))
 
