@@ -3,3 +3,5 @@
 test-y += test_base
 test-y += test_conf
 test-y += test_crypto
+test-y += test_ctl
+test-y += test_health
