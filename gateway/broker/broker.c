@@ -123,6 +123,11 @@ void broker_wake(struct broker *b)
         session_pump(list_entry(it, struct session, wake));
 }
 
+bool broker_waking(const struct broker *b)
+{
+    return !list_empty(&b->waking);
+}
+
 bool broker_congested(const struct broker *b)
 {
     return store_full(b->store);
@@ -168,8 +173,8 @@ static void remember_number(struct broker *b, uint32_t no, struct session *s)
 /* Marks numbers whose session is still being removed. */
 static struct session dead_session;
 
-static void on_session(void *arg, uint32_t no, struct bytes record, uint64_t head, uint64_t tail, uint64_t bytes,
-                       bool dead)
+static void on_session(void *arg, uint32_t no, struct bytes record, uint64_t head, uint64_t tail,
+                       uint64_t bytes, bool dead)
 {
     struct broker *b = arg;
     struct session *s = dead ? &dead_session : session_restore(b, no, record);
@@ -205,7 +210,8 @@ static void on_identifier(void *arg, uint32_t no, uint16_t id)
         session_inbound_restore(s, id);
 }
 
-static void on_retained(void *arg, struct bytes topic, struct bytes record, uint64_t body_id, struct bytes body)
+static void on_retained(void *arg, struct bytes topic, struct bytes record, uint64_t body_id,
+                        struct bytes body)
 {
     struct broker *b = arg;
     struct bytes own = {body.len ? memcpy(mem_alloc(body.len), body.data, body.len) : NULL, body.len};
@@ -243,7 +249,8 @@ static void wake_restored(struct broker *b)
 
 int broker_load(struct broker *b, void (*value)(void *arg, const char *name, struct bytes value), void *arg)
 {
-    const struct store_visitor visitor = {b, on_value, on_session, on_subscription, on_identifier, on_retained};
+    const struct store_visitor visitor = {b,          on_value, on_session, on_subscription, on_identifier,
+                                          on_retained};
 
     b->on_value = value;
     b->on_value_arg = arg;
@@ -274,6 +281,11 @@ struct store *broker_store(struct broker *b)
 struct net *broker_net(struct broker *b)
 {
     return b->net;
+}
+
+uv_loop_t *broker_loop(const struct broker *b)
+{
+    return b->loop;
 }
 
 const struct broker_limits *broker_limits(const struct broker *b)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The broker: routes a message to the sessions that want it. It knows no field bus, no upstream and, beyond the store
- * and net it was given, no I/O. Loop thread only. */
+/* The broker: routes a message to the sessions that want it. It knows no field bus, no upstream and, beyond
+ * the store and net it was given, no I/O. Loop thread only. */
 #ifndef SLUICE_BROKER_BROKER_H
 #define SLUICE_BROKER_BROKER_H
 
@@ -16,36 +16,39 @@ struct net;
 
 struct broker_stats {
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* PUBLISH */
-    uint64_t dropped; /* by policy, all reasons */
+    uint64_t dropped;                                        /* by policy, all reasons */
     uint64_t connects, refused_connects, clients, clients_most;
     uint64_t protocol_errors, keepalive_timeouts, connect_timeouts, taken_over;
 };
 
 struct broker_limits {
-    uint32_t packet;             /* bytes; largest packet taken */
-    uint16_t inflight;           /* most in flight to one session */
+    uint32_t packet;                                     /* bytes; largest packet taken */
+    uint16_t inflight;                                   /* most in flight to one session */
     uint32_t clients, sessions, subscriptions, retained; /* most of each */
-    size_t reader_backlog;       /* bytes that may wait for one slow reader before QoS 0 is dropped and the pump pauses */
-    uint32_t connect_ms;         /* from accept to CONNECT */
+    size_t reader_backlog; /* bytes that may wait for one slow reader before QoS 0 is dropped and the pump
+                              pauses */
+    uint32_t connect_ms;   /* from accept to CONNECT */
     uint32_t session_expiry_max_s;
-    struct queue_limits queue;   /* of clients' sessions */
+    struct queue_limits queue; /* of clients' sessions */
 };
 
 struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
                           const struct broker_limits *limits);
-/* Reads sessions, subscriptions, retained messages from the store; once, before anything else. The store's named
- * values go to value, before all others. */
+/* Reads sessions, subscriptions, retained messages from the store; once, before anything else. The store's
+ * named values go to value, before all others. */
 int broker_load(struct broker *b, void (*value)(void *arg, const char *name, struct bytes value), void *arg);
 void broker_free(struct broker *b);
 
 /* End of the turn, part one: sessions with room pull their next messages. */
 void broker_wake(struct broker *b);
+/* Sessions wait for the next broker_wake. */
+bool broker_waking(const struct broker *b);
 /* A commit is done. */
 void broker_on_commit(struct broker *b);
 
 /* Routes m (borrowed or kept; not consumed), retains it when it says so. Returns the ticket at which an
- * acknowledgement must be held (0: at once), or SESSION_REFUSED when a full queue with policy refuse would have
- * taken it (then it was not queued there). *receivers (may be NULL): how many sessions matched. */
+ * acknowledgement must be held (0: at once), or SESSION_REFUSED when a full queue with policy refuse would
+ * have taken it (then it was not queued there). *receivers (may be NULL): how many sessions matched. */
 store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *receivers);
 
 /* The same for the box's own messages: copies nothing that nobody keeps. payload as text or bytes. */
@@ -59,6 +62,7 @@ void broker_replay_retained(struct broker *b, struct session *s, struct bytes fi
 struct timers *broker_timers(struct broker *b);
 struct store *broker_store(struct broker *b);
 struct net *broker_net(struct broker *b);
+uv_loop_t *broker_loop(const struct broker *b);
 /* Number of this start (struct gateway.boot), which messages carry from now on. */
 uint32_t broker_boot(const struct broker *b);
 void broker_set_boot(struct broker *b, uint32_t boot);
@@ -69,7 +73,8 @@ struct broker_counts {
 struct broker_counts broker_counts(const struct broker *b);
 const struct broker_limits *broker_limits(const struct broker *b);
 struct broker_stats *broker_stats(struct broker *b);
-/* True while publishers are not to be read (the open batch is full). Readers register with broker_when_calm. */
+/* True while publishers are not to be read (the open batch is full). Readers register with broker_when_calm.
+ */
 bool broker_congested(const struct broker *b);
 struct broker_waiter {
     struct list link;

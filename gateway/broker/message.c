@@ -155,8 +155,8 @@ void message_write(struct buf *out, const struct message *m, bool with_payload)
         buf_append(out, m->payload.data, m->payload.len);
 }
 
-/* born_wall_us 0: the clock was not set then, so its age is only known while the box has not been rebooted; take it
- * as new, which can make it live longer but never expire early. */
+/* born_wall_us 0: the clock was not set then, so its age is only known while the box has not been rebooted;
+ * take it as new, which can make it live longer but never expire early. */
 static void set_birth(struct message *m, int64_t born_wall_us)
 {
     int64_t now = (int64_t)clock_boot_us();

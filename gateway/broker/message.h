@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A message: topic, forwarded properties, payload; immutable. It begins borrowed, on the stack over the bytes of the
- * packet it came in, and is copied (one allocation, reference counted) only when somebody keeps it. A reading's
- * payload is a record until an encoder makes its bytes at the first delivery; the record is what the disk keeps.
- * Loop thread only. */
+/* A message: topic, forwarded properties, payload; immutable. It begins borrowed, on the stack over the bytes
+ * of the packet it came in, and is copied (one allocation, reference counted) only when somebody keeps it. A
+ * reading's payload is a record until an encoder makes its bytes at the first delivery; the record is what
+ * the disk keeps. Loop thread only. */
 #ifndef SLUICE_BROKER_MESSAGE_H
 #define SLUICE_BROKER_MESSAGE_H
 
@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 
-/* Makes a payload from a record. boot: the start (struct gateway.boot) in which the message was born. Rows of a table
- * that is searched by name when a message comes back from disk. */
+/* Makes a payload from a record. boot: the start (struct gateway.boot) in which the message was born. Rows of
+ * a table that is searched by name when a message comes back from disk. */
 struct message_encoder {
     const char *name; /* on disk with the message: never change it */
     /* wall_offset_us: what to add to CLOCK_BOOTTIME of that start to get wall time; only when known. */
@@ -22,19 +22,20 @@ struct message_encoder {
 
 struct message {
     struct bytes topic;
-    struct bytes props;   /* forwarded MQTT 5 properties as encoded: payload format, content type, response topic, correlation data, user properties */
+    struct bytes props;   /* forwarded MQTT 5 properties as encoded: payload format, content type, response
+                             topic, correlation data, user properties */
     struct bytes payload; /* with an encoder: the record; use message_payload() */
-    struct bytes wire;    /* borrowed QoS 0: the whole packet as it came, to be passed on as it is; else empty */
+    struct bytes wire; /* borrowed QoS 0: the whole packet as it came, to be passed on as it is; else empty */
     const struct message_encoder *encoder;
     struct message *kept; /* of a borrowed message: the copy, once made */
     uint8_t *made;        /* with an encoder: the payload, once made */
     size_t made_len;
-    uint64_t publisher;   /* session id of whoever published it (struct session.id_hash), 0: the box itself */
-    uint64_t body_id;     /* of its payload in the store; 0: none yet */
-    int64_t born_us;      /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
-    uint32_t expiry_s;    /* message expiry interval at born_us; 0: none */
-    uint32_t boot;        /* start in which it was born */
-    uint32_t refs;        /* 0: borrowed */
+    uint64_t publisher; /* session id of whoever published it (struct session.id_hash), 0: the box itself */
+    uint64_t body_id;   /* of its payload in the store; 0: none yet */
+    int64_t born_us;    /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
+    uint32_t expiry_s;  /* message expiry interval at born_us; 0: none */
+    uint32_t boot;      /* start in which it was born */
+    uint32_t refs;      /* 0: borrowed */
     uint8_t qos;
     uint8_t wire_version; /* of wire */
     bool retain;
@@ -58,8 +59,8 @@ size_t message_cost(const struct message *m);
 
 /* The form on disk, without the payload when it is stored as a body. */
 void message_write(struct buf *out, const struct message *m, bool with_payload);
-/* A kept message; body: NULL when the payload is in record. body's data is taken over (malloc). NULL when record is
- * not one. */
+/* A kept message; body: NULL when the payload is in record. body's data is taken over (malloc). NULL when
+ * record is not one. */
 struct message *message_read(struct bytes record, const struct bytes *body);
 
 /* Encoders, by name. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A session's queue and window: what is offered is queued, what is queued is pulled while there is room, what is
- * acknowledged is removed. */
+/* A session's queue and window: what is offered is queued, what is queued is pulled while there is room, what
+ * is acknowledged is removed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +11,12 @@
 #include "broker/session.h"
 
 enum {
-    READY_MOST = 512,             /* messages of a durable queue's head that are kept in memory */
-    READY_BYTES = 256 * 1024,     /* and their bytes */
+    READY_MOST = 512,         /* messages of a durable queue's head that are kept in memory */
+    READY_BYTES = 256 * 1024, /* and their bytes */
     READ_ROWS = 256,
-    BODY_ABOVE = 4096,            /* larger payloads are stored once for all queues */
-    SPAN_MOST = 65534,            /* packet identifiers in flight must differ */
-    SPAN_WINDOWS = 4,             /* sequences that may lie between the oldest and the newest in flight, in windows */
+    BODY_ABOVE = 4096, /* larger payloads are stored once for all queues */
+    SPAN_MOST = 65534, /* packet identifiers in flight must differ */
+    SPAN_WINDOWS = 4,  /* sequences that may lie between the oldest and the newest in flight, in windows */
 };
 
 struct queue_read {
@@ -192,7 +192,8 @@ static bool drop_first(struct session *s)
 
 static bool over_limits(const struct session *s, uint64_t messages, uint64_t bytes)
 {
-    return (s->limits.messages && messages > s->limits.messages) || (s->limits.bytes && bytes > s->limits.bytes);
+    return (s->limits.messages && messages > s->limits.messages) ||
+           (s->limits.bytes && bytes > s->limits.bytes);
 }
 
 /* Makes room for m by the queue's policy. 0, -ENOBUFS: m is dropped; -EDQUOT: m is refused. */
@@ -239,13 +240,18 @@ static store_ticket enqueue(struct session *s, struct message *m, uint8_t qos, b
 
     if (err)
         return err == -EDQUOT ? SESSION_REFUSED : 0;
-    struct delivery d = {.message = message_keep(m), .sub_ids = copy_ids(sub_ids), .seq = s->tail++, .qos = qos, .retain = retain};
+    struct delivery d = {.message = message_keep(m),
+                         .sub_ids = copy_ids(sub_ids),
+                         .seq = s->tail++,
+                         .qos = qos,
+                         .retain = retain};
     d.id = seq_id(d.seq);
     s->bytes += cost(m);
     s->queued++;
     if (s->no)
         d.ticket = store_delivery(s, &d);
-    bool in_memory = s->loaded == d.seq && (!s->no || (s->ready.count < READY_MOST && s->ready_bytes < READY_BYTES));
+    bool in_memory =
+        s->loaded == d.seq && (!s->no || (s->ready.count < READY_MOST && s->ready_bytes < READY_BYTES));
     if (in_memory) {
         s->loaded = d.seq + 1;
         s->ready_bytes += message_cost(d.message);
@@ -381,7 +387,8 @@ void session_pump(struct session *s)
     session_read_ahead(s);
 }
 
-/* What was in flight when the reader went is sent again from the start, before anything new, in the same order
+/* What was in flight when the reader went is sent again from the start, before anything new, in the same
+ * order
  * ([MQTT-4.4.0-1], [MQTT-4.6.0-1]). */
 static void unsend(struct session *s)
 {

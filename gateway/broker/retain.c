@@ -24,7 +24,8 @@ struct retain {
 
 static bool topic_equal(const struct map_node *n, const void *key)
 {
-    return bytes_equal(container_of(n, const struct retained, by_topic)->message->topic, *(const struct bytes *)key);
+    return bytes_equal(container_of(n, const struct retained, by_topic)->message->topic,
+                       *(const struct bytes *)key);
 }
 
 static struct retained *find(const struct retain *r, struct bytes topic, uint64_t hash)
@@ -132,7 +133,8 @@ uint64_t retain_refused(const struct retain *r)
     return r->refused;
 }
 
-void retain_each(struct retain *r, struct bytes filter, void (*found)(void *arg, struct message *m), void *arg)
+void retain_each(struct retain *r, struct bytes filter, void (*found)(void *arg, struct message *m),
+                 void *arg)
 {
     bool wild = memchr(filter.data, '+', filter.len) || memchr(filter.data, '#', filter.len);
 

@@ -41,7 +41,8 @@ static bool node_equal(const struct map_node *n, const void *key)
     const struct router_node *node = container_of(n, const struct router_node, by_level);
     const struct level_key *k = key;
 
-    return node->parent == k->parent && bytes_equal((struct bytes){(const uint8_t *)node->level, node->level_len}, k->level);
+    return node->parent == k->parent &&
+           bytes_equal((struct bytes){(const uint8_t *)node->level, node->level_len}, k->level);
 }
 
 static uint64_t level_hash(const struct level_key *k)
@@ -49,7 +50,8 @@ static uint64_t level_hash(const struct level_key *k)
     return map_hash(k->level.data, k->level.len) ^ map_hash_u64((uint64_t)(uintptr_t)k->parent);
 }
 
-static struct router_node *find_child(const struct router *r, const struct router_node *parent, struct bytes level)
+static struct router_node *find_child(const struct router *r, const struct router_node *parent,
+                                      struct bytes level)
 {
     struct level_key key = {parent, level};
     struct map_node *n = map_find(&r->nodes, level_hash(&key), node_equal, &key);
@@ -174,7 +176,8 @@ static bool filter_equal(const struct map_node *n, const void *key)
     const struct subscription *sub = container_of(n, const struct subscription, by_filter);
     const struct filter_key *k = key;
 
-    return sub->session == k->session && bytes_equal((struct bytes){(const uint8_t *)sub->filter, sub->filter_len}, k->filter);
+    return sub->session == k->session &&
+           bytes_equal((struct bytes){(const uint8_t *)sub->filter, sub->filter_len}, k->filter);
 }
 
 static uint64_t filter_hash(const struct session *s, struct bytes filter)
@@ -303,7 +306,8 @@ static void walk(struct router *r, struct bytes topic)
 
 static int by_session(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t)((const struct target *)a)->session, y = (uintptr_t)((const struct target *)b)->session;
+    uintptr_t x = (uintptr_t)((const struct target *)a)->session,
+              y = (uintptr_t)((const struct target *)b)->session;
 
     return x < y ? -1 : x > y;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who wants a topic: a tree of filters by level, and a cache of its answers. A topic is matched once and the result
- * remembered until a subscription changes. Overlapping subscriptions of one session come out as one target with the
- * highest QoS and all identifiers ([MQTT-3.3.4-2], -3). Walks iterate: depth costs memory of the filter that has it, never stack. Loop
- * thread only. */
+/* Who wants a topic: a tree of filters by level, and a cache of its answers. A topic is matched once and the
+ * result remembered until a subscription changes. Overlapping subscriptions of one session come out as one
+ * target with the highest QoS and all identifiers ([MQTT-3.3.4-2], -3). Walks iterate: depth costs memory of
+ * the filter that has it, never stack. Loop thread only. */
 #ifndef SLUICE_BROKER_ROUTER_H
 #define SLUICE_BROKER_ROUTER_H
 

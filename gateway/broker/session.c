@@ -146,8 +146,7 @@ static void forget(struct session *s)
 
 void session_free(struct session *s)
 {
-    list_for_safe(it, &s->subscriptions)
-        subscription_free(list_entry(it, struct subscription, in_session));
+    list_for_safe(it, &s->subscriptions) subscription_free(list_entry(it, struct subscription, in_session));
     forget(s);
     list_remove(&s->wake);
     timer_stop(&s->expiry);
@@ -220,8 +219,9 @@ void session_will_due(struct session *s)
 
 static bool options_same(const struct subscription_options *a, const struct subscription_options *b)
 {
-    return a->qos == b->qos && a->no_local == b->no_local && a->retain_as_published == b->retain_as_published &&
-           a->raise == b->raise && a->retain_handling == b->retain_handling && a->id == b->id;
+    return a->qos == b->qos && a->no_local == b->no_local &&
+           a->retain_as_published == b->retain_as_published && a->raise == b->raise &&
+           a->retain_handling == b->retain_handling && a->id == b->id;
 }
 
 static void save_subscription(struct session *s, const struct subscription *sub)
@@ -235,7 +235,8 @@ static void save_subscription(struct session *s, const struct subscription *sub)
     buf_u8(&record, (uint8_t)(o->no_local | o->retain_as_published << 1 | o->raise << 2));
     buf_u8(&record, o->retain_handling);
     buf_u32(&record, o->id);
-    store_subscription_put(s->broker->store, s->no, (struct bytes){(const uint8_t *)sub->filter, sub->filter_len},
+    store_subscription_put(s->broker->store, s->no,
+                           (struct bytes){(const uint8_t *)sub->filter, sub->filter_len},
                            (struct bytes){record.data, record.len});
     buf_free(&record);
 }

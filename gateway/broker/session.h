@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Everyone who receives is a session: an MQTT client, a mote, an upstream, a driver's inbox. It has subscriptions, a
- * queue, a window of what is in flight, and a reader that takes messages while it has room. A durable session (number > 0)
- * keeps its queue on disk, the head of it in memory. Identifiers: the packet identifier of an outbound message is
- * 1 + sequence mod 65,535, so nothing needs to be recorded and it is the same after a restart. Loop thread only. */
+/* Everyone who receives is a session: an MQTT client, a mote, an upstream, a driver's inbox. It has
+ * subscriptions, a queue, a window of what is in flight, and a reader that takes messages while it has room.
+ * A durable session (number > 0) keeps its queue on disk, the head of it in memory. Identifiers: the packet
+ * identifier of an outbound message is 1 + sequence mod 65,535, so nothing needs to be recorded and it is the
+ * same after a restart. Loop thread only. */
 #ifndef SLUICE_BROKER_SESSION_H
 #define SLUICE_BROKER_SESSION_H
 
@@ -30,9 +31,9 @@ enum delivery_state {
 /* One message on its way to one session. */
 struct delivery {
     struct message *message; /* a reference; for QoS 0 in on_deliver it may be borrowed */
-    uint32_t *sub_ids;       /* MQTT 5 subscription identifiers, sub_ids[0] says how many follow; NULL: none */
-    store_ticket ticket;     /* must be done before it may leave */
-    uint64_t seq;            /* place in the session's queue */
+    uint32_t *sub_ids;   /* MQTT 5 subscription identifiers, sub_ids[0] says how many follow; NULL: none */
+    store_ticket ticket; /* must be done before it may leave */
+    uint64_t seq;        /* place in the session's queue */
     uint8_t qos, state;
     bool retain, dup;
     uint16_t id; /* packet identifier; 0 for QoS 0 */
@@ -41,8 +42,8 @@ struct delivery {
 /* What a kind of receiver does. */
 struct session_ops {
     const char *kind; /* "client", "upstream", "inbox" …, for status */
-    /* Writes one message to the peer: QoS 0 at once (dropping it is allowed, then return false), QoS 1 and 2 from
-     * session_pump only while on_room says yes. Held at d->ticket. */
+    /* Writes one message to the peer: QoS 0 at once (dropping it is allowed, then return false), QoS 1 and 2
+     * from session_pump only while on_room says yes. Held at d->ticket. */
     bool (*on_deliver)(struct session *s, const struct delivery *d);
     /* Writes PUBREL (again): held at ticket. */
     void (*on_release)(struct session *s, uint16_t id, store_ticket ticket);
@@ -74,15 +75,15 @@ struct queue_counts {
 struct session {
     struct map_node by_name;
     struct broker *broker;
-    char *name;        /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
+    char *name; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
     size_t name_len;
-    uint64_t key;      /* unique in this run; message.publisher */
-    uint32_t no;       /* in the store; 0: not durable */
+    uint64_t key;                  /* unique in this run; message.publisher */
+    uint32_t no;                   /* in the store; 0: not durable */
     const struct session_ops *ops; /* NULL: nobody is attached */
-    void *reader;      /* of ops */
+    void *reader;                  /* of ops */
 
-    /* The queue: flight holds what was sent and is not done, ready what comes next, as far as it is in memory. Rows
-     * from loaded up to tail are on disk alone. */
+    /* The queue: flight holds what was sent and is not done, ready what comes next, as far as it is in
+     * memory. Rows from loaded up to tail are on disk alone. */
     struct delivery_ring flight, ready;
     uint64_t loaded, tail;
     uint64_t may_be_sent; /* rows before this sequence may have been sent before a restart: DUP */
@@ -101,14 +102,14 @@ struct session {
     store_ticket saved;
     struct list subscriptions;
     uint32_t subscription_count;
-    struct list wake;      /* in broker->waking */
-    struct timer expiry;   /* of a session without a reader */
-    uint32_t expiry_s;     /* MQTT 5 session expiry interval; UINT32_MAX: never */
-    struct message *will;  /* to be published when the reader goes without DISCONNECT */
+    struct list wake;     /* in broker->waking */
+    struct timer expiry;  /* of a session without a reader */
+    uint32_t expiry_s;    /* MQTT 5 session expiry interval; UINT32_MAX: never */
+    struct message *will; /* to be published when the reader goes without DISCONNECT */
     uint32_t will_delay_s;
     struct timer will_timer;
-    uint64_t delivered;    /* QoS 1 and 2 acknowledged by the peer */
-    uint64_t last_ack_us;  /* CLOCK_BOOTTIME of the peer's last acknowledgement */
+    uint64_t delivered;   /* QoS 1 and 2 acknowledged by the peer */
+    uint64_t last_ack_us; /* CLOCK_BOOTTIME of the peer's last acknowledgement */
 };
 
 /* Finds by name; NULL when there is none. */
@@ -129,8 +130,9 @@ store_ticket session_saved(const struct session *s);
 /* Without a reader: ends when its expiry interval has passed. */
 void session_expire_later(struct session *s);
 
-/* The will (a reference is taken over; NULL: none), without saving. session_will_due: the reader went without a
- * DISCONNECT; it is published now or after its delay, unless the session is attached again (MQTT 5.0 §3.1.3.2.2). */
+/* The will (a reference is taken over; NULL: none), without saving. session_will_due: the reader went without
+ * a DISCONNECT; it is published now or after its delay, unless the session is attached again (MQTT 5.0
+ * §3.1.3.2.2). */
 void session_set_will(struct session *s, struct message *will, uint32_t delay_s);
 void session_will_due(struct session *s);
 void session_fire_will(struct session *s);
@@ -142,23 +144,26 @@ void session_pump(struct session *s);
 /* Reads the head of the queue from disk, so that its age is known and the oldest can be dropped. */
 void session_read_ahead(struct session *s);
 
-/* Queues (QoS 1, 2) or delivers at once (QoS 0). m may be borrowed. Returns the ticket to hold the publisher's
- * acknowledgement at: 0 when nothing was stored; STORE_REFUSED when the queue is full and its policy is to refuse. */
+/* Queues (QoS 1, 2) or delivers at once (QoS 0). m may be borrowed. Returns the ticket to hold the
+ * publisher's acknowledgement at: 0 when nothing was stored; STORE_REFUSED when the queue is full and its
+ * policy is to refuse. */
 #define SESSION_REFUSED UINT64_MAX
 store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bool retain,
                            const uint32_t *sub_ids);
 
 /* The peer's acknowledgements of what we sent. 0, or -ENOENT when nothing in flight has this identifier (for
  * PUBREC and PUBCOMP of what is already further: 0, the answer is simply given again).
- * session_on_pubrec sets *release: PUBREL is due, held at *ticket (ops->on_release is not called). refused: reason >= 0x80. */
+ * session_on_pubrec sets *release: PUBREL is due, held at *ticket (ops->on_release is not called). refused:
+ * reason >= 0x80. */
 int session_on_puback(struct session *s, uint16_t id);
 int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket);
 int session_on_pubcomp(struct session *s, uint16_t id);
-/* What is in flight under id will never be sent (it is too large for the peer): as if it had been acknowledged. */
+/* What is in flight under id will never be sent (it is too large for the peer): as if it had been
+ * acknowledged. */
 void session_skip(struct session *s, uint16_t id);
 
-/* Inbound QoS 2. session_inbound: true when id is new (publish it), false for a repeat; *ticket: hold PUBREC there.
- * session_inbound_done: PUBREL came; false when id was not there; *ticket: hold PUBCOMP there. */
+/* Inbound QoS 2. session_inbound: true when id is new (publish it), false for a repeat; *ticket: hold PUBREC
+ * there. session_inbound_done: PUBREL came; false when id was not there; *ticket: hold PUBCOMP there. */
 bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket);
 bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
 /* Forgets all inbound identifiers and all that is in flight and queued (a clean start). */
@@ -167,15 +172,16 @@ void session_clear(struct session *s);
 /* Gives up what of the queue is in memory (the disk keeps its rows). */
 void session_forget_queue(struct session *s);
 
-/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one given
- * before, 0 at first. */
+/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one
+ * given before, 0 at first. */
 uint16_t session_free_id(const struct session *s, uint16_t last);
 
 /* Queued and in flight; bytes of them; age in seconds of the oldest (0: none). */
 uint64_t session_backlog(const struct session *s);
 uint64_t session_oldest_s(const struct session *s);
 
-/* Subscribing. Retained messages are the caller's business (retain_replay). Returns true when the filter was new. */
+/* Subscribing. Retained messages are the caller's business (retain_replay). Returns true when the filter was
+ * new. */
 struct subscription_options {
     uint8_t qos;
     bool no_local, retain_as_published, raise; /* raise: deliver at qos whatever the publisher's was */

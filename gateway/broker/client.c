@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/client_private.h"
+
+enum { FIRST_PACKET_MOST = 80 * 1024 /* what somebody who has not said CONNECT may make us keep */ };
+
+static struct broker *broker_of(const struct client *c)
+{
+    return c->port->broker;
+}
+
+struct client_port *client_port_new(const char *name, struct broker *b)
+{
+    struct client_port *p = mem_alloc(sizeof(*p));
+
+    p->name = mem_strdup(name);
+    p->broker = b;
+    p->refs = 1;
+    list_init(&p->all);
+    return p;
+}
+
+void client_port_drop(struct client_port *p)
+{
+    if (!p || --p->refs)
+        return;
+    free(p->name);
+    free(p);
+}
+
+void client_name(const struct client *c, char out[160])
+{
+    char peer[64];
+
+    conn_peer(&c->conn, peer);
+    if (c->session)
+        snprintf(out, 160, "client %.64s (%s)", c->session->name, peer);
+    else
+        snprintf(out, 160, "client at %s", peer);
+}
+
+/* ---- writing ---- */
+
+static void put(struct buf *lane, const struct mqtt_packet *p, uint8_t version)
+{
+    size_t size = mqtt_encoded_size(p, version);
+
+    if (size)
+        mqtt_encode(buf_extend(lane, size), p, version);
+}
+
+void client_send_free(struct client *c, const struct mqtt_packet *p)
+{
+    put(conn_free_lane(&c->conn), p, c->version);
+}
+
+void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket)
+{
+    struct store *store = broker_store(broker_of(c));
+
+    if (ticket && ticket == store_open_ticket(store))
+        store_want(store);
+    put(conn_held_lane(&c->conn, ticket), p, c->version);
+}
+
+void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, store_ticket ticket)
+{
+    struct store *store = broker_store(broker_of(c));
+
+    if (ticket && ticket == store_open_ticket(store))
+        store_want(store);
+    uint8_t first = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
+    bool with_reason = c->version == MQTT_5 && reason;
+    uint8_t bytes[5] = {first, with_reason ? 3 : 2, (uint8_t)(id >> 8), (uint8_t)id, reason};
+    buf_append(conn_held_lane(&c->conn, ticket), bytes, with_reason ? 5 : 4);
+}
+
+void client_refuse(struct client *c, uint8_t reason, const char *why)
+{
+    char name[160];
+
+    client_name(c, name);
+    broker_stats(broker_of(c))->protocol_errors++;
+    log_info("%s: closed: %s (%s)", name, why, mqtt_reason_text(reason));
+    if (c->state == CLIENT_CONNECTED && c->version == MQTT_5) {
+        struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+        p.ack.reason = reason;
+        client_send_free(c, &p);
+    }
+    conn_close(&c->conn);
+}
+
+/* ---- packets ---- */
+
+static void answer_publish(struct client *c, const struct mqtt_publish *p, store_ticket ticket,
+                           uint32_t receivers)
+{
+    uint8_t reason = receivers ? MQTT_OK : MQTT_NO_SUBSCRIBERS;
+
+    if (ticket == SESSION_REFUSED) {
+        if (c->version != MQTT_5) {
+            client_refuse(c, MQTT_QUOTA_EXCEEDED, "a queue that takes this message is full and refuses more");
+            return;
+        }
+        reason = MQTT_QUOTA_EXCEEDED;
+        ticket = 0;
+    }
+    if (p->qos)
+        client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, reason, ticket);
+}
+
+/* More than this client may have unacknowledged waits until the store keeps up. */
+static void slow_down(struct client *c)
+{
+    if (!broker_congested(broker_of(c)) || c->state != CLIENT_CONNECTED)
+        return;
+    conn_pause(&c->conn);
+    broker_when_calm(broker_of(c), &c->waiter);
+}
+
+static void on_publish(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    const struct mqtt_publish *p = &packet->publish;
+    struct buf scratch = {0};
+    store_ticket inbound = 0;
+    uint32_t receivers = 0;
+
+    if (c->version == MQTT_5 && mqtt_has(&p->props, MQTT_TOPIC_ALIAS)) {
+        client_refuse(c, MQTT_BAD_ALIAS, "topic alias, of which we allow none");
+        return;
+    }
+    if (c->version == MQTT_5 && mqtt_has(&p->props, MQTT_SUBSCRIPTION_ID)) {
+        client_refuse(c, MQTT_PROTOCOL_ERROR, "subscription identifier in a client's PUBLISH");
+        return;
+    }
+    /* [MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]: a repeat before PUBREL is acknowledged again and not passed on.
+     */
+    if (p->qos == 2 && !session_inbound(c->session, p->id, &inbound)) {
+        client_send_ack(c, MQTT_PUBREC, p->id, MQTT_OK, inbound);
+        return;
+    }
+    struct message m = {.topic = p->topic,
+                        .payload = p->payload,
+                        .publisher = c->session->key,
+                        .born_us = (int64_t)clock_boot_us(),
+                        .boot = broker_boot(broker_of(c)),
+                        .qos = p->qos,
+                        .retain = p->retain};
+    if (c->version == MQTT_5) {
+        m.props = client_forwarded(&p->props, &scratch);
+        m.expiry_s = mqtt_number(&p->props, MQTT_MESSAGE_EXPIRY, 0);
+    }
+    if (!p->qos && !p->retain && m.props.len == p->props.raw.len * (c->version == MQTT_5)) {
+        m.wire = whole;
+        m.wire_version = c->version == MQTT_3_1 ? MQTT_3_1_1 : c->version;
+    }
+    store_ticket ticket = broker_publish(broker_of(c), &m, &receivers);
+    message_done(&m);
+    buf_free(&scratch);
+    if (p->qos == 2 && ticket == SESSION_REFUSED)
+        session_inbound_done(c->session, p->id, &inbound);
+    answer_publish(c, p, ticket > inbound ? ticket : inbound, receivers);
+    slow_down(c);
+}
+
+static void on_puback(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    (void)whole;
+    session_on_puback(c->session, packet->ack.id); /* an unknown one is harmless */
+}
+
+static void on_pubrec(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    bool release;
+    store_ticket ticket;
+
+    (void)whole;
+    int err = session_on_pubrec(c->session, packet->ack.id, packet->ack.reason >= 0x80, &release, &ticket);
+    if (err || release)
+        client_send_ack(c, MQTT_PUBREL, packet->ack.id, err ? MQTT_ID_NOT_FOUND : MQTT_OK, ticket);
+}
+
+static void on_pubrel(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    store_ticket ticket;
+
+    (void)whole;
+    bool known = session_inbound_done(c->session, packet->ack.id, &ticket);
+    client_send_ack(c, MQTT_PUBCOMP, packet->ack.id, known ? MQTT_OK : MQTT_ID_NOT_FOUND, ticket);
+}
+
+static void on_pubcomp(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    (void)whole;
+    session_on_pubcomp(c->session, packet->ack.id);
+}
+
+static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint32_t id)
+{
+    struct broker *b = broker_of(c);
+    struct subscription_options o = {.qos = f->qos,
+                                     .no_local = f->no_local,
+                                     .retain_as_published = f->retain_as_published,
+                                     .retain_handling = f->retain_handling,
+                                     .id = id};
+
+    if (f->filter.len >= 7 && !memcmp(f->filter.data, "$share/", 7) && c->version == MQTT_5)
+        return MQTT_NO_SHARED;
+    if (broker_counts(b).subscriptions >= broker_limits(b)->subscriptions)
+        return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
+    bool fresh = session_subscribe(c->session, f->filter, &o);
+    if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
+        broker_replay_retained(b, c->session, f->filter, &o);
+    return f->qos;
+}
+
+static void on_subscribe(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    const struct mqtt_subscribe *p = &packet->subscribe;
+    struct cursor at = cursor_of(p->filters.data, p->filters.len);
+    struct buf codes = {0};
+    struct mqtt_filter f;
+
+    (void)whole;
+    uint32_t id = c->version == MQTT_5 ? mqtt_number(&p->props, MQTT_SUBSCRIPTION_ID, 0) : 0;
+    while (mqtt_filter_next(&at, MQTT_SUBSCRIBE, &f))
+        buf_u8(&codes, subscribe_one(c, &f, id));
+    struct mqtt_packet answer = {.type = MQTT_SUBACK};
+    answer.ack.id = p->id;
+    answer.ack.codes = (struct bytes){codes.data, codes.len};
+    client_send_held(c, &answer, c->session->no ? store_open_ticket(broker_store(broker_of(c))) : 0);
+    buf_free(&codes);
+}
+
+static void on_unsubscribe(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    const struct mqtt_subscribe *p = &packet->subscribe;
+    struct cursor at = cursor_of(p->filters.data, p->filters.len);
+    struct buf codes = {0};
+    struct mqtt_filter f;
+
+    (void)whole;
+    while (mqtt_filter_next(&at, MQTT_UNSUBSCRIBE, &f))
+        buf_u8(&codes, session_unsubscribe(c->session, f.filter) ? MQTT_OK : MQTT_NO_SUBSCRIPTION);
+    struct mqtt_packet answer = {.type = MQTT_UNSUBACK};
+    answer.ack.id = p->id;
+    answer.ack.codes = (struct bytes){codes.data, c->version == MQTT_5 ? codes.len : 0};
+    client_send_held(c, &answer, c->session->no ? store_open_ticket(broker_store(broker_of(c))) : 0);
+    buf_free(&codes);
+}
+
+static void on_pingreq(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    (void)packet;
+    (void)whole;
+    client_send_free(c, &(struct mqtt_packet){.type = MQTT_PINGRESP});
+}
+
+static void on_disconnect(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    const struct mqtt_ack *p = &packet->ack;
+    struct session *s = c->session;
+
+    (void)whole;
+    if (c->version == MQTT_5 && mqtt_has(&p->props, MQTT_SESSION_EXPIRY)) {
+        uint32_t expiry = mqtt_number(&p->props, MQTT_SESSION_EXPIRY, 0);
+        if (expiry && !s->expiry_s) { /* §3.14.2.2.2: it cannot be given life now */
+            client_refuse(c, MQTT_PROTOCOL_ERROR, "session expiry raised from 0 at DISCONNECT");
+            return;
+        }
+        uint32_t most = broker_limits(broker_of(c))->session_expiry_max_s;
+        s->expiry_s = expiry < most ? expiry : most;
+        session_save(s);
+    }
+    client_leave(c, c->version == MQTT_5 && p->reason == MQTT_DISCONNECT_WITH_WILL);
+    conn_close(&c->conn);
+}
+
+static void on_auth(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
+{
+    (void)packet;
+    (void)whole;
+    client_refuse(c, MQTT_PROTOCOL_ERROR, "AUTH without an authentication method");
+}
+
+typedef void packet_handler(struct client *c, const struct mqtt_packet *p, struct bytes whole);
+static packet_handler *const handlers[16] = {
+    [MQTT_PUBLISH] = on_publish,         [MQTT_PUBACK] = on_puback,
+    [MQTT_PUBREC] = on_pubrec,           [MQTT_PUBREL] = on_pubrel,
+    [MQTT_PUBCOMP] = on_pubcomp,         [MQTT_SUBSCRIBE] = on_subscribe,
+    [MQTT_UNSUBSCRIBE] = on_unsubscribe, [MQTT_PINGREQ] = on_pingreq,
+    [MQTT_DISCONNECT] = on_disconnect,   [MQTT_AUTH] = on_auth,
+};
+
+/* ---- reading ---- */
+
+static void on_bad_packet(struct client *c, const struct mqtt_packet *p, uint8_t why)
+{
+    if (c->state == CLIENT_NEW && p->type == MQTT_CONNECT && why == MQTT_BAD_VERSION) {
+        c->version = p->connect.version >= MQTT_5 ? MQTT_5 : MQTT_3_1_1;
+        struct mqtt_packet answer = {.type = MQTT_CONNACK};
+        answer.connack.reason = why;
+        client_send_free(c, &answer);
+    }
+    client_refuse(c, why, "malformed packet");
+}
+
+static void on_packet(struct client *c, struct bytes whole)
+{
+    struct mqtt_packet p;
+    uint8_t why = MQTT_MALFORMED;
+
+    p.type = 0;
+    if (mqtt_decode(whole.data, whole.len, c->version, &p, &why) != 0) {
+        on_bad_packet(c, &p, why);
+        return;
+    }
+    if (c->state == CLIENT_NEW) {
+        if (p.type == MQTT_CONNECT)
+            client_on_connect(c, &p.connect);
+        else
+            client_refuse(c, MQTT_PROTOCOL_ERROR, "the first packet is not CONNECT"); /* [MQTT-3.1.0-1] */
+        return;
+    }
+    if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
+        client_refuse(c, MQTT_PROTOCOL_ERROR, mqtt_type_name(p.type));
+    else
+        handlers[p.type](c, &p, whole);
+}
+
+static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
+{
+    struct client *c = container_of(conn, struct client, conn);
+    size_t done = 0, header, total;
+
+    c->seen_ms = uv_now(broker_loop(broker_of(c)));
+    while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
+        size_t most = broker_limits(broker_of(c))->packet;
+        if (c->state == CLIENT_NEW && most > FIRST_PACKET_MOST)
+            most = FIRST_PACKET_MOST;
+        int found = mqtt_frame(data + done, len - done, most, &header, &total);
+        if (found < 0) {
+            client_refuse(c, found == -EMSGSIZE ? MQTT_PACKET_TOO_LARGE : MQTT_MALFORMED, "packet length");
+            break;
+        }
+        if (!found || total > len - done)
+            break;
+        on_packet(c, (struct bytes){data + done, total});
+        done += total;
+    }
+    return done;
+}
+
+/* ---- life ---- */
+
+static void on_open(struct conn *conn)
+{
+    (void)conn; /* CONNECT is the client's first word */
+}
+
+static void on_drain(struct conn *conn)
+{
+    struct client *c = container_of(conn, struct client, conn);
+
+    if (c->session)
+        session_wake(c->session);
+}
+
+static void on_close(struct conn *conn, const char *why)
+{
+    struct client *c = container_of(conn, struct client, conn);
+    char name[160];
+
+    c->state = CLIENT_CLOSED;
+    timer_stop(&c->timer);
+    list_remove(&c->waiter.link);
+    list_remove(&c->in_port);
+    c->port->clients--;
+    broker_stats(broker_of(c))->clients--;
+    if (why) {
+        client_name(c, name);
+        log_debug("%s: %s", name, why);
+    }
+    client_leave(c, true);
+}
+
+static void on_gone(struct conn *conn)
+{
+    struct client *c = container_of(conn, struct client, conn);
+
+    client_port_drop(c->port);
+    free(c);
+}
+
+static const struct conn_events events = {on_open, on_data, on_drain, on_close, on_gone};
+
+static void on_timer(struct timer *t)
+{
+    client_keep_alive(container_of(t, struct client, timer));
+}
+
+static void on_calm(struct broker_waiter *w)
+{
+    conn_resume(&container_of(w, struct client, waiter)->conn);
+}
+
+void client_accept(struct client_port *p, uv_stream_t *server)
+{
+    struct broker *b = p->broker;
+    struct broker_stats *stats = broker_stats(b);
+    struct client *c = mem_alloc(sizeof(*c));
+
+    c->port = p;
+    c->version = MQTT_3_1_1;
+    c->waiter.calm = on_calm;
+    list_init(&c->waiter.link);
+    list_init(&c->in_port);
+    timer_init(&c->timer, on_timer);
+    c->conn.high = broker_limits(b)->reader_backlog;
+    if (conn_accept(&c->conn, broker_net(b), server, p->tls, &events) != 0) {
+        free(c);
+        return;
+    }
+    p->refs++;
+    p->clients++;
+    list_add_tail(&p->all, &c->in_port);
+    timer_start(broker_timers(b), &c->timer, broker_limits(b)->connect_ms / 1000);
+    if (++stats->clients > stats->clients_most)
+        stats->clients_most = stats->clients;
+    if (stats->clients > broker_limits(b)->clients) {
+        stats->refused_connects++;
+        log_debug("listener %s: too many clients", p->name);
+        conn_abort(&c->conn);
+    }
+}
+
+static void disconnect(struct client *c, uint8_t reason)
+{
+    if (c->state == CLIENT_CONNECTED && c->version == MQTT_5) {
+        struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+        p.ack.reason = reason;
+        client_send_free(c, &p);
+    }
+    conn_close(&c->conn);
+}
+
+void client_port_disconnect(struct client_port *p, uint8_t reason)
+{
+    list_for_safe(it, &p->all) disconnect(list_entry(it, struct client, in_port), reason);
+}
+
+void client_port_disconnect_held(struct client_port *p, uint8_t reason)
+{
+    list_for_safe(it, &p->all)
+    {
+        struct client *c = list_entry(it, struct client, in_port);
+        if (conn_holds(&c->conn))
+            disconnect(c, reason);
+    }
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An MQTT client's connection: reads its packets, answers them, writes what its session delivers
+ * (MQTT 3.1, 3.1.1, 5.0). Acknowledgements leave when what they promise is on disk: they go to the held lane
+ * at the ticket that the broker or the session named; nothing here knows about disks. Loop thread only. */
+#ifndef SLUICE_BROKER_CLIENT_H
+#define SLUICE_BROKER_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/broker.h"
+#include "net/conn.h"
+
+struct client;
+
+/* What the clients of one listener have in common; outlives them (reference counted by them). */
+struct client_port {
+    char *name; /* its bind text, for logs and status */
+    struct broker *broker;
+    struct tls_context *tls; /* NULL: plain */
+    bool anonymous;          /* without user name or certificate */
+    bool certificates;       /* a client certificate was required; its common name is the user */
+    uint32_t refs;
+    uint32_t clients;
+    struct list all; /* its clients */
+};
+
+struct client_port *client_port_new(const char *name, struct broker *b);
+void client_port_drop(struct client_port *p);
+
+/* A stream waits on server (listener_taker). */
+void client_accept(struct client_port *p, uv_stream_t *server);
+
+/* Ends every client of the port: DISCONNECT with reason (MQTT 5), wills as for a lost connection unless
+ * orderly. */
+void client_port_disconnect(struct client_port *p, uint8_t reason);
+/* The same for those whose packets have waited for the disk too long. */
+void client_port_disconnect_held(struct client_port *p, uint8_t reason);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CONNECT, the session that it finds or makes, and how the client leaves it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "broker/client_private.h"
+
+static struct broker *broker_of(const struct client *c)
+{
+    return c->port->broker;
+}
+
+static void refuse_connect(struct client *c, uint8_t reason, const char *why)
+{
+    struct mqtt_packet p = {.type = MQTT_CONNACK};
+    char name[160];
+
+    p.connack.reason = reason;
+    client_name(c, name);
+    broker_stats(broker_of(c))->refused_connects++;
+    log_info("%s: CONNECT refused: %s", name, why);
+    client_send_free(c, &p);
+    conn_close(&c->conn);
+}
+
+/* 0 or the reason to refuse; *why for the log. */
+static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const char **why)
+{
+    if (p->version == MQTT_5 && mqtt_has(&p->props, MQTT_AUTH_METHOD)) {
+        *why = "unknown authentication method";
+        return MQTT_BAD_AUTH_METHOD;
+    }
+    if (!c->port->anonymous && !c->port->certificates) {
+        *why = "this listener takes no anonymous clients";
+        return MQTT_NOT_AUTHORIZED;
+    }
+    if (p->client_id.len && memchr(p->client_id.data, '\1', p->client_id.len)) {
+        *why = "control character in the client identifier";
+        return MQTT_BAD_CLIENT_ID;
+    }
+    if (!p->client_id.len && p->version < MQTT_5 && (!p->clean || p->version == MQTT_3_1)) {
+        *why = "empty client identifier for a session that is to last"; /* [MQTT-3.1.3-8] */
+        return MQTT_BAD_CLIENT_ID;
+    }
+    if (p->version == MQTT_3_1 && p->client_id.len > 23) {
+        *why = "client identifier over 23 characters, the most of MQTT 3.1";
+        return MQTT_BAD_CLIENT_ID;
+    }
+    return MQTT_OK;
+}
+
+static struct message *will_of(const struct client *c, const struct mqtt_connect *p)
+{
+    const struct mqtt_will *w = &p->will;
+    struct buf scratch = {0};
+
+    if (!p->has_will)
+        return NULL;
+    struct message m = {.topic = w->topic,
+                        .payload = w->payload,
+                        .born_us = (int64_t)clock_boot_us(),
+                        .boot = broker_boot(broker_of(c)),
+                        .qos = w->qos,
+                        .retain = w->retain};
+    if (p->version == MQTT_5) {
+        m.props = client_forwarded(&w->props, &scratch);
+        m.expiry_s = mqtt_number(&w->props, MQTT_MESSAGE_EXPIRY, 0);
+    }
+    struct message *will = message_keep(&m);
+    message_done(&m);
+    buf_free(&scratch);
+    return will;
+}
+
+static uint32_t expiry_of(const struct client *c, const struct mqtt_connect *p)
+{
+    uint32_t most = broker_limits(broker_of(c))->session_expiry_max_s;
+    uint32_t wish = p->clean ? 0 : UINT32_MAX;
+
+    if (p->version == MQTT_5)
+        wish = mqtt_number(&p->props, MQTT_SESSION_EXPIRY, 0);
+    return wish < most ? wish : most;
+}
+
+/* Finds or makes the session. 0 or -E…; *present: it was there and is resumed. */
+static int find_session(struct client *c, const struct mqtt_connect *p, struct bytes id, uint32_t expiry_s,
+                        bool *present)
+{
+    struct session *s = session_find(broker_of(c), id);
+    bool ended = false;
+
+    if (s && s->ops) {
+        broker_stats(broker_of(c))->taken_over++;
+        s->ops->on_displaced(s);
+        s = session_find(broker_of(c), id); /* it may have ended with its connection */
+    }
+    if (s && (p->clean || (expiry_s && !s->no))) {
+        session_fire_will(s);
+        ended = s->no != 0;
+        session_end(s);
+        s = NULL;
+    }
+    *present = s != NULL;
+    int err = s ? 0 : session_new(&s, broker_of(c), id, expiry_s != 0);
+    if (err)
+        return err;
+    c->session = s;
+    c->connack = ended ? store_open_ticket(broker_store(broker_of(c))) : session_saved(s);
+    return 0;
+}
+
+static void set_session(struct client *c, const struct mqtt_connect *p, uint32_t expiry_s, bool present)
+{
+    struct session *s = c->session;
+    struct message *will = will_of(c, p);
+    uint32_t delay =
+        p->has_will && p->version == MQTT_5 ? mqtt_number(&p->will.props, MQTT_WILL_DELAY, 0) : 0;
+    bool changed = !present || s->expiry_s != expiry_s || s->will || will;
+
+    s->expiry_s = expiry_s;
+    session_set_will(s, will, delay);
+    if (!changed || !s->no)
+        return;
+    session_save(s);
+    c->connack = session_saved(s);
+}
+
+static void send_connack(struct client *c, const struct mqtt_connect *p, bool present, bool assigned,
+                         uint32_t expiry_s)
+{
+    const struct broker_limits *limits = broker_limits(broker_of(c));
+    struct mqtt_packet answer = {.type = MQTT_CONNACK};
+    struct mqtt_props *props = &answer.connack.props;
+
+    answer.connack.session_present = present;
+    if (c->version == MQTT_5) {
+        mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, limits->packet);
+        mqtt_set_number(props, MQTT_SHARED_AVAILABLE, 0);
+        if (assigned)
+            mqtt_set_text(props, MQTT_ASSIGNED_CLIENT_ID,
+                          (struct bytes){(const uint8_t *)c->session->name, c->session->name_len});
+        if (expiry_s != mqtt_number(&p->props, MQTT_SESSION_EXPIRY, 0))
+            mqtt_set_number(props, MQTT_SESSION_EXPIRY, expiry_s);
+    }
+    client_send_held(c, &answer, c->connack);
+}
+
+void client_on_connect(struct client *c, const struct mqtt_connect *p)
+{
+    struct broker *b = broker_of(c);
+    const char *why = NULL;
+    char made[32];
+    uint8_t random[10];
+    struct bytes id = p->client_id;
+    bool present = false;
+
+    c->version = p->version;
+    uint8_t reason = judge(c, p, &why);
+    if (reason) {
+        refuse_connect(c, reason, why);
+        return;
+    }
+    if (!id.len) {
+        crypto_random(random, sizeof(random));
+        int len = snprintf(made, sizeof(made), "auto-");
+        for (size_t i = 0; i < sizeof(random); i++)
+            len += snprintf(made + len, sizeof(made) - (size_t)len, "%02x", random[i]);
+        id = bytes_of(made);
+    }
+    uint32_t expiry_s = expiry_of(c, p);
+    int err = find_session(c, p, id, expiry_s, &present);
+    if (err) {
+        refuse_connect(c, MQTT_SERVER_UNAVAILABLE, "as many sessions as limits.sessions allows");
+        return;
+    }
+    c->state = CLIENT_CONNECTED;
+    c->keep_alive = p->keep_alive;
+    set_session(c, p, expiry_s, present);
+    if (p->version == MQTT_5)
+        c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
+    send_connack(c, p, present, !p->client_id.len, expiry_s);
+    uint32_t window = broker_limits(b)->inflight;
+    uint32_t theirs = p->version == MQTT_5 ? mqtt_number(&p->props, MQTT_RECEIVE_MAXIMUM, 65535) : 65535;
+    session_attach(c->session, &client_session_ops, c, (uint16_t)(theirs < window ? theirs : window));
+    broker_stats(b)->connects++;
+    c->seen_ms = uv_now(broker_loop(b));
+    timer_stop(&c->timer);
+    client_keep_alive(c);
+}
+
+/* One and a half times the keepalive without a packet ends the connection ([MQTT-3.1.2-24]). The timer is
+ * only moved when it fires: packets cost it nothing. */
+void client_keep_alive(struct client *c)
+{
+    struct broker_stats *stats = broker_stats(broker_of(c));
+
+    if (c->state == CLIENT_NEW) {
+        stats->connect_timeouts++;
+        client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT in time");
+        return;
+    }
+    if (!c->keep_alive || c->state != CLIENT_CONNECTED)
+        return;
+    uint64_t now = uv_now(broker_loop(broker_of(c)));
+    uint64_t due = c->seen_ms + c->keep_alive * 1500u;
+    if (c->conn.paused) { /* it is we who do not listen */
+        c->seen_ms = now;
+        due = now + c->keep_alive * 1500u;
+    }
+    if (due > now) {
+        timer_start(broker_timers(broker_of(c)), &c->timer, (uint32_t)((due - now + 999) / 1000));
+        return;
+    }
+    stats->keepalive_timeouts++;
+    client_refuse(c, MQTT_KEEPALIVE_TIMEOUT, "silent for one and a half times its keepalive");
+}
+
+void client_leave(struct client *c, bool will)
+{
+    struct session *s = c->session;
+
+    c->session = NULL;
+    if (!s)
+        return;
+    session_detach(s);
+    if (will) {
+        session_will_due(s);
+    } else if (s->will) {
+        session_set_will(s, NULL, 0);
+        session_save(s);
+    }
+    if (!s->expiry_s) {
+        session_fire_will(s);
+        session_end(s);
+    } else {
+        session_expire_later(s);
+    }
+}

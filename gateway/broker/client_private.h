@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the client share. */
+#ifndef SLUICE_BROKER_CLIENT_PRIVATE_H
+#define SLUICE_BROKER_CLIENT_PRIVATE_H
+
+#include "base/timer.h"
+#include "broker/client.h"
+#include "codec/mqtt.h"
+
+enum client_state { CLIENT_NEW, CLIENT_CONNECTED, CLIENT_CLOSED };
+
+struct client {
+    struct conn conn;
+    struct client_port *port;
+    struct session *session; /* NULL before CONNECT and after the end */
+    struct list in_port;
+    struct timer timer; /* to CONNECT, then keepalive */
+    struct broker_waiter waiter;
+    uint64_t seen_ms;     /* loop time of the last packet */
+    store_ticket connack; /* CONNACK is held at it: nothing may overtake */
+    uint32_t most_packet; /* largest that it takes; 0: no limit */
+    uint16_t keep_alive;  /* s; 0: none */
+    uint8_t version;
+    uint8_t state;
+    bool problem_info; /* reason strings may be sent */
+};
+
+/* Writes one packet to a lane: 0 is the free lane; otherwise held in order at ticket. */
+void client_send_free(struct client *c, const struct mqtt_packet *p);
+void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket);
+/* PUBACK, PUBREC, PUBREL, PUBCOMP. */
+void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, store_ticket ticket);
+
+/* Protocol violations and refusals: DISCONNECT (MQTT 5) and close. why: for the log. */
+void client_refuse(struct client *c, uint8_t reason, const char *why);
+/* "client plant7-hmi (192.0.2.7:51234)". */
+void client_name(const struct client *c, char out[160]);
+
+/* client_connect.c */
+void client_on_connect(struct client *c, const struct mqtt_connect *p);
+/* Leaves the session: will says whether it is due. */
+void client_leave(struct client *c, bool will);
+void client_keep_alive(struct client *c);
+
+/* client_deliver.c: the ops of its session */
+extern const struct session_ops client_session_ops;
+/* Forwarded properties of a PUBLISH; filtered into scratch when others are among them. */
+struct bytes client_forwarded(const struct mqtt_props *p, struct buf *scratch);
+
+#endif

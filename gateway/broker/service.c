@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The broker as a service: its rows, the store under it, its listeners. */
+#include "service.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "broker/client.h"
+#include "broker/starts.h"
+#include "codec/mqtt.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "net/tls.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x)    TEXT_OF(x)
+
+enum { CLOSE_MS = 1500, CLOCK_EVERY_MS = 60000, FAIL_TICK_MS = 1000 };
+
+static const struct conf_row tls_rows[] = {
+    {"cert", CONF_PATH, CONF_REQUIRED, .help = "certificate with its chain (PEM)"},
+    {"key", CONF_PATH, CONF_REQUIRED, .help = "its private key (PEM)"},
+    {"client_ca", CONF_PATH, .help = "clients must show a certificate signed by one of these (PEM)"},
+    {0},
+};
+static const struct conf_row listener_rows[] = {
+    {"bind", CONF_STRING, CONF_REQUIRED, .help = "address:port, *:port, or unix:/path"},
+    {"anonymous", CONF_BOOL, .def = "false", .help = "take clients without a certificate"},
+    {"protocol", CONF_CHOICE, .def = "mqtt", .choices = (const char *const[]){"mqtt", NULL},
+     .help = "what is spoken"},
+    {"tls", CONF_GROUP, .rows = tls_rows, .help = "TLS; without it, plain"},
+    {0},
+};
+static const struct conf_row store_rows[] = {
+    {"linger", CONF_DURATION, .def = "0ms", .max = 60000,
+     .help =
+         "how long a commit may wait for company while an acknowledgement waits; longer spares the flash"},
+    {"linger_idle", CONF_DURATION, .def = "200ms", .max = 60000, .help = "the same while only readings wait"},
+    {"batch_max", CONF_SIZE, .def = "4M", .min = 64 * 1024, .max = 1 << 30,
+     .help = "bytes that wait for one commit before publishers are slowed down"},
+    {"ballast", CONF_SIZE, .def = "1M", .max = 1 << 30, .help = "room kept to delete on a full disk"},
+    {"fail_after", CONF_DURATION, .def = "10s", .min = 1000, .max = 3600000,
+     .help = "how long commits may fail before clients that wait for one are disconnected"},
+    {0},
+};
+static const struct conf_row limit_rows[] = {
+    {"packet", CONF_SIZE, .def = TEXT(LIMIT_PACKET), .min = 1024, .max = 268435460,
+     .help = "largest MQTT packet taken"},
+    {"inflight", CONF_INT, .def = "100", .min = 1, .max = 65535,
+     .help = "messages sent to one client and not yet acknowledged"},
+    {"clients", CONF_INT, .def = TEXT(LIMIT_CLIENTS), .min = 1, .max = LIMIT_CLIENTS,
+     .help = "connections at a time"},
+    {"sessions", CONF_INT, .def = "20000", .min = 1, .max = 1 << 22, .help = "sessions, connected or not"},
+    {"subscriptions", CONF_INT, .def = "1000000", .min = 1, .max = 100000000,
+     .help = "subscriptions of all sessions"},
+    {"retained", CONF_INT, .def = "100000", .min = 0, .max = 10000000,
+     .help = "topics with a retained message"},
+    {"reader_backlog", CONF_SIZE, .def = "1M", .min = 4096, .max = 1 << 30,
+     .help = "bytes that may wait for one slow client"},
+    {"connect_timeout", CONF_DURATION, .def = "10s", .min = 1000, .max = 600000,
+     .help = "from connecting to the MQTT CONNECT"},
+    {"session_expiry", CONF_DURATION, .def = "30d", .min = 1000, .max = 315360000000.0,
+     .help = "longest life of a session without its client"},
+    {"queue_messages", CONF_INT, .def = "100000", .min = 0, .max = 1099511627775.0,
+     .help = "messages queued for one session; 0: no limit"},
+    {"queue", CONF_SIZE, .def = DEFAULT_QUEUE_SIZE, .min = 0, .max = 1099511627776.0,
+     .help = "bytes queued for one session; 0: no limit"},
+    {"queue_full", CONF_CHOICE, .def = "drop-oldest",
+     .choices = (const char *const[]){"drop-oldest", "drop-newest", "refuse", NULL},
+     .help = "what gives way when a queue is full"},
+    {0},
+};
+static const struct conf_row rows[] = {
+    {"state_dir", CONF_PATH, .def = DEFAULT_STATE_DIR, .help = "where the database lives"},
+    {"store", CONF_GROUP, .rows = store_rows, .help = "how readings and messages go to disk"},
+    {"limits", CONF_GROUP, .rows = limit_rows, .help = "what bounds memory and disk"},
+    {"listeners", CONF_LIST, .rows = listener_rows, .help = "where local MQTT clients connect"},
+    {0},
+};
+
+struct port {
+    struct list link;
+    const struct conf_node *conf;
+    struct client_port *clients;
+    struct listener *listener;
+};
+
+static struct {
+    struct gateway *gw;
+    struct starts *starts;
+    struct list ports;   /* that listen */
+    struct list retired; /* of listeners that were taken away, while they have clients */
+    uv_timer_t clock_timer, fail_timer;
+    uint32_t fail_after_ms;
+    bool closing, store_done;
+} self;
+
+/* ---- check ---- */
+
+static int tls_open(struct tls_context **out, const struct conf_node *listener, char *error, size_t size)
+{
+    const struct conf_node *tls = conf_get(listener, "tls");
+
+    *out = NULL;
+    if (!tls)
+        return 0;
+    struct tls_server_config config = {conf_string(tls, "cert"), conf_string(tls, "key"),
+                                       conf_string(tls, "client_ca")};
+    return tls_server_new(out, &config, error, size);
+}
+
+static void check_listener(struct conf *c, const struct conf_node *l)
+{
+    const struct conf_node *tls = conf_get(l, "tls");
+    bool with_certificates = tls && conf_string(tls, "client_ca");
+    struct tls_context *context;
+    char error[256];
+    bool loopback;
+
+    if (listener_parse(conf_string(l, "bind"), &loopback) != 0) {
+        conf_error(c, conf_get(l, "bind"),
+                   "\"%s\" is no address to listen on; write \"127.0.0.1:1883\", \"*:8883\" or "
+                   "\"unix:/run/sluice/mqtt.sock\"",
+                   conf_string(l, "bind"));
+        return;
+    }
+    if (!loopback && !with_certificates)
+        conf_error(c, conf_get(l, "bind"),
+                   "%s can be reached from outside and asks nobody who they are; add tls = { cert, key, "
+                   "client_ca } or "
+                   "bind to 127.0.0.1",
+                   conf_string(l, "bind"));
+    else if (!with_certificates && !conf_bool(l, "anonymous"))
+        conf_error(
+            c, l, "this listener would refuse everybody; set anonymous = true or add tls = { …; client_ca }");
+    if (tls_open(&context, l, error, sizeof(error)) != 0)
+        conf_error(c, tls, "%s", error);
+    else
+        tls_context_free(context);
+}
+
+static void check(struct conf *c, FILE *report)
+{
+    const struct conf_node *root = conf_root(c);
+    size_t count = conf_count(root, "listeners");
+
+    (void)report;
+    for (size_t i = 0; i < count; i++) {
+        const struct conf_node *l = conf_at(root, "listeners", i);
+        check_listener(c, l);
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(conf_string(conf_at(root, "listeners", j), "bind"), conf_string(l, "bind")))
+                conf_error(c, l, "%s is bound twice", conf_string(l, "bind"));
+    }
+}
+
+/* ---- listeners ---- */
+
+static void take(void *arg, uv_stream_t *server)
+{
+    struct port *p = arg;
+
+    client_accept(p->clients, server);
+}
+
+static void port_close(struct port *p)
+{
+    listener_close(p->listener);
+    p->listener = NULL;
+    list_remove(&p->link);
+    list_add_tail(&self.retired, &p->link);
+}
+
+static int port_settings(struct port *p, const struct conf_node *l)
+{
+    const struct conf_node *tls = conf_get(l, "tls");
+    struct tls_context *context;
+    char error[256];
+
+    int err = tls_open(&context, l, error, sizeof(error));
+    if (err) {
+        log_error("listener %s: %s", conf_string(l, "bind"), error);
+        return err;
+    }
+    tls_context_free(p->clients->tls);
+    p->clients->tls = context;
+    p->clients->anonymous = conf_bool(l, "anonymous");
+    p->clients->certificates = tls && conf_string(tls, "client_ca");
+    p->conf = l;
+    return 0;
+}
+
+static int port_open(const struct conf_node *l)
+{
+    struct port *p = mem_alloc(sizeof(*p));
+
+    p->clients = client_port_new(conf_string(l, "bind"), self.gw->broker);
+    int err = port_settings(p, l);
+    if (!err)
+        err = listener_open(&p->listener, self.gw->loop, conf_string(l, "bind"), take, p);
+    if (err) {
+        tls_context_free(p->clients->tls);
+        client_port_drop(p->clients);
+        free(p);
+        return err;
+    }
+    list_add_tail(&self.ports, &p->link);
+    log_info("listening on %s%s", p->clients->name, p->clients->tls ? " with TLS" : "");
+    return 0;
+}
+
+static struct port *find_port(const char *bind)
+{
+    list_for(it, &self.ports)
+    {
+        struct port *p = list_entry(it, struct port, link);
+        if (!strcmp(p->clients->name, bind))
+            return p;
+    }
+    return NULL;
+}
+
+/* ---- store ---- */
+
+static void on_commit(void *arg, store_ticket done)
+{
+    (void)arg;
+    (void)done;
+    if (self.gw->broker)
+        broker_on_commit(self.gw->broker);
+}
+
+static void on_failing(uv_timer_t *t)
+{
+    (void)t;
+    list_for(it, &self.ports)
+        client_port_disconnect_held(list_entry(it, struct port, link)->clients, MQTT_QUOTA_EXCEEDED);
+}
+
+static void on_state(void *arg, int err, const char *text)
+{
+    (void)arg;
+    if (err) {
+        log_error("store: commits fail: %s; what waits for one waits on", text);
+        uv_timer_start(&self.fail_timer, on_failing, self.fail_after_ms, FAIL_TICK_MS);
+    } else {
+        log_warn("store: commits work again");
+        uv_timer_stop(&self.fail_timer);
+    }
+}
+
+static void on_value(void *arg, const char *name, struct bytes value)
+{
+    starts_value(arg, name, value);
+}
+
+static void on_clock(uv_timer_t *t)
+{
+    (void)t;
+    starts_note_clock(self.starts);
+}
+
+static struct broker_limits limits_of(const struct conf_node *root)
+{
+    const struct conf_node *l = conf_get(root, "limits");
+
+    return (struct broker_limits){
+        .packet = (uint32_t)conf_int(l, "packet"),
+        .inflight = (uint16_t)conf_int(l, "inflight"),
+        .clients = (uint32_t)conf_int(l, "clients"),
+        .sessions = (uint32_t)conf_int(l, "sessions"),
+        .subscriptions = (uint32_t)conf_int(l, "subscriptions"),
+        .retained = (uint32_t)conf_int(l, "retained"),
+        .reader_backlog = (size_t)conf_int(l, "reader_backlog"),
+        .connect_ms = (uint32_t)conf_int(l, "connect_timeout"),
+        .session_expiry_max_s = (uint32_t)(conf_int(l, "session_expiry") / 1000),
+        .queue = {(uint64_t)conf_int(l, "queue_messages"), (uint64_t)conf_int(l, "queue"), 0,
+                  (enum queue_full)conf_int(l, "queue_full")},
+    };
+}
+
+static int open_store(struct gateway *gw)
+{
+    const struct conf_node *root = conf_root(gw->conf), *s = conf_get(root, "store");
+    const struct store_config config = {
+        .dir = conf_string(root, "state_dir"),
+        .linger_ms = (uint32_t)conf_int(s, "linger"),
+        .linger_idle_ms = (uint32_t)conf_int(s, "linger_idle"),
+        .batch_max = (size_t)conf_int(s, "batch_max"),
+        .ballast = (uint64_t)conf_int(s, "ballast"),
+        .sync = true,
+    };
+    const struct store_events events = {NULL, on_commit, on_state};
+
+    self.fail_after_ms = (uint32_t)conf_int(s, "fail_after");
+    uv_timer_init(gw->loop, &self.clock_timer);
+    uv_timer_init(gw->loop, &self.fail_timer);
+    return store_open_sqlite(&gw->store, gw->loop, &config, &events);
+}
+
+static int start(struct gateway *gw)
+{
+    const struct conf_node *root = conf_root(gw->conf);
+    struct broker_limits limits = limits_of(root);
+
+    self.gw = gw;
+    list_init(&self.ports);
+    list_init(&self.retired);
+    int err = open_store(gw);
+    if (err)
+        return err;
+    gw->broker = broker_new(gw->loop, gw->net, gw->store, &limits);
+    self.starts = starts_new(gw->store);
+    message_offset_source(starts_offset, self.starts);
+    err = broker_load(gw->broker, on_value, self.starts);
+    if (err)
+        return err;
+    gw->boot = starts_begin(self.starts);
+    broker_set_boot(gw->broker, gw->boot);
+    uv_timer_start(&self.clock_timer, on_clock, 1000, CLOCK_EVERY_MS);
+    for (size_t i = 0; i < conf_count(root, "listeners") && !err; i++)
+        err = port_open(conf_at(root, "listeners", i));
+    return err;
+}
+
+/* ---- reload ---- */
+
+static int reload(struct gateway *gw, const struct conf *next)
+{
+    const struct conf_node *root = conf_root(next);
+    struct broker_limits limits = limits_of(root);
+    int worst = 0;
+
+    broker_set_limits(gw->broker, &limits);
+    list_for_safe(it, &self.ports)
+    {
+        struct port *p = list_entry(it, struct port, link);
+        p->conf = NULL;
+    }
+    for (size_t i = 0; i < conf_count(root, "listeners"); i++) {
+        const struct conf_node *l = conf_at(root, "listeners", i);
+        struct port *p = find_port(conf_string(l, "bind"));
+        /* Certificates may have been renewed under the same names: always read them again. */
+        int err = p ? port_settings(p, l) : port_open(l);
+        if (err) {
+            worst = err;
+            if (p)
+                p->conf = l;
+        }
+    }
+    list_for_safe(it, &self.ports)
+    {
+        struct port *p = list_entry(it, struct port, link);
+        if (p->conf)
+            continue;
+        log_info("listener %s: closed", p->clients->name);
+        client_port_disconnect(p->clients, MQTT_ADMINISTRATIVE);
+        port_close(p);
+    }
+    return worst;
+}
+
+/* ---- stop ---- */
+
+static void stop(struct gateway *gw)
+{
+    (void)gw;
+    self.closing = true;
+    list_for_safe(it, &self.ports)
+    {
+        struct port *p = list_entry(it, struct port, link);
+        client_port_disconnect(p->clients, MQTT_SHUTTING_DOWN);
+        port_close(p);
+    }
+    uv_close((uv_handle_t *)&self.clock_timer, NULL);
+    uv_close((uv_handle_t *)&self.fail_timer, NULL);
+}
+
+static void free_ports(void)
+{
+    for (struct list *it; (it = list_pop(&self.retired));) {
+        struct port *p = list_entry(it, struct port, link);
+        tls_context_free(p->clients->tls);
+        client_port_drop(p->clients);
+        free(p);
+    }
+}
+
+static bool stopped(struct gateway *gw)
+{
+    if (net_count(gw->net))
+        return false;
+    if (!self.store_done) {
+        self.store_done = true;
+        if (self.starts && gw->boot)
+            starts_note_clock(self.starts);
+        int err = store_close(gw->store, CLOSE_MS);
+        if (err)
+            log_error("store: not everything could be committed: %s", strerror(-err));
+    }
+    if (!store_closed(gw->store))
+        return false;
+    free_ports();
+    broker_free(gw->broker);
+    message_offset_source(NULL, NULL);
+    starts_free(self.starts);
+    store_free(gw->store);
+    gw->broker = NULL;
+    gw->store = NULL;
+    return true;
+}
+
+/* ---- status ---- */
+
+static void status_broker(struct gateway *gw, cJSON *into)
+{
+    const struct broker_stats *s = broker_stats(gw->broker);
+    struct broker_counts n = broker_counts(gw->broker);
+    cJSON *b = cJSON_AddObjectToObject(into, "broker");
+
+    cJSON_AddNumberToObject(b, "clients", (double)s->clients);
+    cJSON_AddNumberToObject(b, "clients_most", (double)s->clients_most);
+    cJSON_AddNumberToObject(b, "sessions", (double)n.sessions);
+    cJSON_AddNumberToObject(b, "subscriptions", (double)n.subscriptions);
+    cJSON_AddNumberToObject(b, "retained", (double)n.retained);
+    cJSON_AddNumberToObject(b, "messages_in", (double)s->messages_in);
+    cJSON_AddNumberToObject(b, "messages_out", (double)s->messages_out);
+    cJSON_AddNumberToObject(b, "bytes_in", (double)s->bytes_in);
+    cJSON_AddNumberToObject(b, "bytes_out", (double)s->bytes_out);
+    cJSON_AddNumberToObject(b, "dropped", (double)s->dropped);
+    cJSON_AddNumberToObject(b, "connects", (double)s->connects);
+    cJSON_AddNumberToObject(b, "refused", (double)s->refused_connects);
+    cJSON_AddNumberToObject(b, "protocol_errors", (double)s->protocol_errors);
+    cJSON_AddNumberToObject(b, "keepalive_timeouts", (double)s->keepalive_timeouts);
+    cJSON_AddNumberToObject(b, "connect_timeouts", (double)s->connect_timeouts);
+    cJSON_AddNumberToObject(b, "taken_over", (double)s->taken_over);
+}
+
+static void status_store(struct gateway *gw, cJSON *into)
+{
+    cJSON *o = cJSON_AddObjectToObject(into, "store");
+    struct store_stats s;
+
+    store_get_stats(gw->store, &s);
+    cJSON_AddStringToObject(o, "dir", conf_string(conf_root(gw->conf), "state_dir"));
+    cJSON_AddNumberToObject(o, "commits", (double)s.commits);
+    cJSON_AddNumberToObject(o, "operations", (double)s.operations);
+    cJSON_AddNumberToObject(o, "failures", (double)s.failures);
+    cJSON_AddNumberToObject(o, "refused", (double)s.refused);
+    cJSON_AddNumberToObject(o, "bytes_written", (double)s.bytes_written);
+    cJSON_AddNumberToObject(o, "file_bytes", (double)s.file_bytes);
+    cJSON_AddNumberToObject(o, "wal_bytes", (double)s.wal_bytes);
+    cJSON_AddNumberToObject(o, "free_bytes", (double)s.free_bytes);
+    cJSON_AddNumberToObject(o, "open_bytes", (double)s.open_bytes);
+    cJSON_AddNumberToObject(o, "commit_us_last", (double)s.commit_us_last);
+    cJSON_AddNumberToObject(o, "commit_us_most", (double)s.commit_us_most);
+    cJSON_AddStringToObject(o, "state", s.last_error ? "failing" : "ok");
+    if (s.last_error) {
+        cJSON_AddStringToObject(o, "error", strerror(-s.last_error));
+        cJSON_AddNumberToObject(o, "failing_s", (double)((clock_boot_us() - s.failing_since_us) / 1000000));
+    }
+}
+
+static void status(struct gateway *gw, cJSON *into)
+{
+    if (!gw->broker)
+        return;
+    status_broker(gw, into);
+    status_store(gw, into);
+    cJSON *all = cJSON_AddArrayToObject(into, "listeners");
+    list_for(it, &self.ports)
+    {
+        const struct port *p = list_entry(it, struct port, link);
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddItemToArray(all, one);
+        cJSON_AddStringToObject(one, "bind", p->clients->name);
+        cJSON_AddBoolToObject(one, "tls", p->clients->tls != NULL);
+        cJSON_AddNumberToObject(one, "port", listener_port(p->listener));
+        cJSON_AddNumberToObject(one, "clients", p->clients->clients);
+    }
+}
+
+const struct service service_broker = {"broker", rows, check, start, reload, stop, stopped, status};
