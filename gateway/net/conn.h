@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A byte stream to a peer: stacked layers (tcp or unix at the bottom, tls above; ws and proxy to come), each knowing
- * only the one below. Nothing is written while a turn dispatches: output collects in two lanes of whole packets and
- * leaves in net_flush at the end of the turn, the free lane first, then what of the held lane is on disk.
- * The owner embeds struct conn in its own object and gets it back by container_of. Loop thread only. */
+/* A byte stream to a peer: stacked layers (tcp or unix at the bottom, tls above; ws and proxy to come), each
+ * knowing only the one below. Nothing is written while a turn dispatches: output collects in two lanes of
+ * whole packets and leaves in net_flush at the end of the turn, the free lane first, then what of the held
+ * lane is on disk. The owner embeds struct conn in its own object and gets it back by container_of. Loop
+ * thread only. */
 #ifndef SLUICE_NET_CONN_H
 #define SLUICE_NET_CONN_H
 
@@ -17,13 +18,16 @@
 struct conn;
 struct tls_context; /* net/tls.h */
 
-/* What all connections of the process share: the read buffer that is borrowed while reading, the connections that
- * have output, and those whose handles have closed. */
+/* What all connections of the process share: the read buffer that is borrowed while reading, the connections
+ * that have output, and those whose handles have closed. */
 struct net;
 struct net *net_new(uv_loop_t *loop);
+/* When nothing is left to bury. Its own handles close in the turns that follow. */
 void net_free(struct net *n);
 /* End of the turn: every connection with output writes what it may. committed: the store's done ticket. */
 void net_flush(struct net *n, uint64_t committed);
+/* Connections have got output since the last net_flush. */
+bool net_waiting(const struct net *n);
 /* End of the turn: on_gone of connections whose last handle has closed. */
 void net_bury(struct net *n);
 /* Connections that are not buried yet. */
@@ -32,53 +36,65 @@ size_t net_count(const struct net *n);
 struct conn_events {
     /* All layers stand (TLS: the handshake is done and the peer is verified). */
     void (*on_open)(struct conn *c);
-    /* Bytes from the peer, all that have not been consumed yet, contiguous. Returns how many it has consumed; the
-     * rest is kept and offered again with what follows. It may close c, and must then return any number. */
+    /* Bytes from the peer, all that have not been consumed yet, contiguous. Returns how many it has consumed;
+     * the rest is kept and offered again with what follows. It may close c, and must then return any number.
+     */
     size_t (*on_data)(struct conn *c, const uint8_t *data, size_t len);
     /* The backlog that made conn_backlog() exceed conn_high has fallen below half of it. May be NULL. */
     void (*on_drain)(struct conn *c);
-    /* The stream has ended: by the peer, an error, or conn_close. Once, also when it never opened. why: for people, NULL after
-     * conn_close. c must not be written to any more; it is not to be freed before on_gone. */
+    /* The stream has ended: by the peer, an error, or conn_close. Once, also when it never opened. why: for
+     * people, NULL after conn_close. c must not be written to any more; it is not to be freed before on_gone.
+     */
     void (*on_close)(struct conn *c, const char *why);
     /* From net_bury: nothing refers to c any more; the owner may free what embeds it. */
     void (*on_gone)(struct conn *c);
 };
 
 struct conn_mark; /* where in the held lane a ticket begins */
+struct connector; /* what connecting needs */
+struct layer;     /* net/layer.h */
 
 struct conn {
     const struct conn_events *events;
+    struct buf out;  /* free lane and what the held lane has let go: whole packets, in order */
+    struct buf held; /* held lane */
+    size_t below;    /* bytes that the layers have taken and not yet got rid of */
+    size_t high;     /* backlog above which on_drain will be called; 0: never */
+
+    /* private to net/ */
     struct net *net;
     struct list link;  /* in the net's dirty list or graveyard */
-    struct buf out;    /* free lane and what the held lane has let go: whole packets, in order */
-    struct buf held;   /* held lane */
+    struct list ready; /* in the net's list of those that have something due */
+    struct list hold;  /* in the net's list of holding, later of lingering connections */
     struct buf in;     /* bytes not consumed yet; empty for most */
     struct conn_mark *marks;
     uint32_t mark_count, mark_cap;
-    uint64_t last_ticket;
-    size_t high;                     /* backlog above which on_drain will be called; 0: never */
-    const struct conn_layer *layer;  /* the top one */
-    void *layer_state;               /* of the top layer (net/layer.h) */
-    uint8_t state;
-    bool paused, dirty, above_high;
-    /* private to net/: the rest is in the layers */
+    struct layer *top, *bottom;
+    struct connector *connector;
+    char *why;         /* of an end that is due to be told */
+    uint64_t deadline; /* of lingering, by the loop's clock */
+    uint16_t pins;     /* handles and requests of libuv that refer to us */
+    uint8_t state, due;
+    bool paused, dirty, above_high, delivering, farewell, eof;
 };
 
-/* An accepted stream. server is a listening uv_tcp_t or uv_pipe_t in its connection callback. tls NULL: plain. c is
- * zeroed by the caller but for what it embeds. 0 or -E… (then no event follows and c is untouched). */
+/* An accepted stream. server is a listening uv_tcp_t or uv_pipe_t in its connection callback. tls NULL:
+ * plain. c is zeroed by the caller but for what it embeds. on_open follows, never from within this call; how
+ * long to wait for it is the owner's to decide. 0 or -E… (then the peer has been let go, no event follows and
+ * c is untouched). */
 int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, struct tls_context *tls,
                 const struct conn_events *events);
 
 struct conn_target {
-    const char *host;  /* a name, an address, or NULL with path */
+    const char *host; /* a name, an address, or NULL with path */
     uint16_t port;
-    const char *path;  /* a Unix socket */
+    const char *path;        /* a Unix socket */
     struct tls_context *tls; /* NULL: plain */
     const char *server_name; /* TLS: checked against the certificate and sent as SNI; NULL: host */
     uint32_t timeout_ms;     /* for look-up, connecting and handshake together */
 };
-/* Looks up (on the worker pool), connects to one address after the other, shakes hands. The strings may go after the
- * call. 0 or -E… (then no event follows); later failures come as on_close with what failed. */
+/* Looks up (on the worker pool), connects to one address after the other, shakes hands. The strings may go
+ * after the call. 0 or -E… (then no event follows); later failures come as on_close with what failed. */
 int conn_connect(struct conn *c, struct net *n, const struct conn_target *target,
                  const struct conn_events *events);
 
@@ -89,17 +105,25 @@ struct buf *conn_free_lane(struct conn *c);
 struct buf *conn_held_lane(struct conn *c, uint64_t ticket);
 
 /* Bytes that wait to leave, all lanes and layers. */
-size_t conn_backlog(const struct conn *c);
-/* True while something waits in the held lane for a ticket. */
-bool conn_holds(const struct conn *c);
+static inline size_t conn_backlog(const struct conn *c)
+{
+    return c->out.len + c->held.len + c->below;
+}
 
-/* Stops and resumes reading from the peer (back-pressure). Kept data is offered again on resume, at once in this
- * turn or the next. */
+/* True while something waits in the held lane for a ticket. */
+static inline bool conn_holds(const struct conn *c)
+{
+    return c->held.len > 0;
+}
+
+/* Stops and resumes reading from the peer (back-pressure). Kept data is offered again after resume, in the
+ * next turn, which then comes at once. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Ends the stream; on_close comes before it returns unless it came before. The free lane, and of the held lane what is committed,
- * still leaves, then (TLS) close_notify, then a lingering close of at most 2 s so that it arrives. conn_abort: at once. */
+/* Ends the stream; on_close comes before it returns unless it came before. The free lane, and of the held
+ * lane what is committed, still leaves, then (TLS) close_notify, then a lingering close of at most 2 s so
+ * that it arrives. conn_abort: at once. */
 void conn_close(struct conn *c);
 void conn_abort(struct conn *c);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A socket that listens: binds, accepts, hands over. What is done with a connection is the taker's. Loop thread. */
+/* A socket that listens: binds, accepts, hands over. What is done with a connection is the taker's. Loop
+ * thread. */
 #ifndef SLUICE_NET_LISTENER_H
 #define SLUICE_NET_LISTENER_H
 
@@ -12,8 +13,8 @@ struct listener;
 /* A stream waits: call conn_accept(…, server, …) once. */
 typedef void listener_taker(void *arg, uv_stream_t *server);
 
-/* bind: "127.0.0.1:1883", "[::1]:1883", "*:8883", "unix:/run/sluice/mqtt.sock" (made with mode 0660; a stale one is
- * replaced, one in use is -EADDRINUSE). 0 or -E… (logged with the address). */
+/* bind: "127.0.0.1:1883", "[::1]:1883", "*:8883", "unix:/run/sluice/mqtt.sock" (made with mode 0660; a stale
+ * one is replaced, one in use is -EADDRINUSE). 0 or -E… (logged with the address). */
 int listener_open(struct listener **out, uv_loop_t *loop, const char *bind, listener_taker *taker, void *arg);
 /* Frees itself when its handle has closed. NULL is fine. */
 void listener_close(struct listener *l);

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "net/layer.h"
+
+struct conn_mark {
+    uint64_t ticket;
+    size_t offset;
+};
+
+static struct buf *lane(struct conn *c, struct buf *b)
+{
+    if (!b->data)
+        net_buf_get(c->net, b);
+    return b;
+}
+
+static struct buf *sink(struct conn *c)
+{
+    c->net->sink.len = 0;
+    return &c->net->sink;
+}
+
+struct buf *conn_free_lane(struct conn *c)
+{
+    if (c->state >= CONN_LINGERING)
+        return sink(c);
+    net_dirty(c);
+    return lane(c, &c->out);
+}
+
+static void add_mark(struct conn *c, uint64_t ticket)
+{
+    if (c->mark_count == c->mark_cap) {
+        c->mark_cap = c->mark_cap ? c->mark_cap * 2 : 2;
+        c->marks = mem_resize(c->marks, c->mark_cap * sizeof(*c->marks));
+    }
+    c->marks[c->mark_count++] = (struct conn_mark){ticket, c->held.len};
+}
+
+struct buf *conn_held_lane(struct conn *c, uint64_t ticket)
+{
+    if (c->state >= CONN_LINGERING)
+        return sink(c);
+    net_dirty(c);
+    if (!c->mark_count) {
+        if (ticket <= c->net->committed)
+            return lane(c, &c->out);
+        list_add_tail(&c->net->holding, &c->hold);
+    }
+    if (!c->mark_count || ticket > c->marks[c->mark_count - 1].ticket)
+        add_mark(c, ticket);
+    return lane(c, &c->held);
+}
+
+static void drop_held(struct conn *c)
+{
+    net_buf_put(c->net, &c->held);
+    free(c->marks);
+    c->marks = NULL;
+    c->mark_count = c->mark_cap = 0;
+}
+
+static void release_all(struct conn *c)
+{
+    if (c->out.len) {
+        buf_append(&c->out, c->held.data, c->held.len);
+    } else {
+        struct buf empty = c->out;
+        c->out = c->held;
+        c->held = empty;
+    }
+    drop_held(c);
+    if (c->state < CONN_LINGERING)
+        list_remove(&c->hold);
+}
+
+/* What is done moves from the held lane to the free one, in front of what free packets come later. */
+void conn_release(struct conn *c)
+{
+    uint32_t done = 0;
+
+    while (done < c->mark_count && c->marks[done].ticket <= c->net->committed)
+        done++;
+    if (!done)
+        return;
+    net_dirty(c);
+    if (done == c->mark_count) {
+        release_all(c);
+        return;
+    }
+    size_t len = c->marks[done].offset;
+    buf_append(lane(c, &c->out), c->held.data, len);
+    buf_consume(&c->held, len);
+    c->mark_count -= done;
+    for (uint32_t i = 0; i < c->mark_count; i++)
+        c->marks[i] = (struct conn_mark){c->marks[i + done].ticket, c->marks[i + done].offset - len};
+}
+
+static void note_high(struct conn *c)
+{
+    if (c->high && conn_backlog(c) > c->high)
+        c->above_high = true;
+}
+
+/* Counts anew what the layers have on their way out. */
+static void settle(struct conn *c)
+{
+    c->below = 0;
+    for (struct layer *l = c->bottom; l; l = l->above)
+        c->below += l->waiting;
+    if (c->above_high && conn_backlog(c) < c->high / 2) {
+        c->above_high = false;
+        net_due(c, DUE_DRAIN);
+    }
+}
+
+static void tear_down(struct conn *c)
+{
+    c->state = CONN_ENDED;
+    c->dirty = false;
+    list_remove(&c->link);
+    list_remove(&c->hold);
+    net_buf_put(c->net, &c->out);
+    drop_held(c);
+    if (!c->delivering)
+        net_buf_put(c->net, &c->in);
+    c->pins++; /* for the case that nothing else is open: the last unpin sends to the graveyard */
+    connector_end(c);
+    if (c->bottom)
+        c->bottom->ops->abort(c->bottom);
+    net_unpin(c);
+}
+
+static void end(struct conn *c, bool linger, const char *why)
+{
+    bool told = c->state >= CONN_LINGERING;
+
+    if (c->state == CONN_ENDED || (linger && told))
+        return;
+    if (linger) {
+        c->state = CONN_LINGERING;
+        net_linger(c);
+        net_dirty(c);
+        connector_end(c);
+        if (!c->eof)
+            c->bottom->ops->read(c->bottom, true);
+        if (!c->delivering)
+            net_buf_put(c->net, &c->in);
+    }
+    if (!told && c->net->hush) {
+        c->why = mem_strdup(why ? why : "closed");
+        net_due(c, DUE_CLOSE);
+    }
+    bool tell = !told && !c->net->hush;
+    if (!linger)
+        tear_down(c);
+    if (tell)
+        c->events->on_close(c, why);
+}
+
+static bool take_due(struct conn *c, enum conn_due what)
+{
+    bool is = c->due & what;
+
+    c->due = (uint8_t)(c->due & ~what);
+    return is;
+}
+
+static void close_by_owner(struct conn *c, bool linger)
+{
+    end(c, linger, NULL);
+    if (take_due(c, DUE_CLOSE))
+        c->events->on_close(c, NULL);
+}
+
+void conn_close(struct conn *c)
+{
+    close_by_owner(c, c->state == CONN_OPEN || c->state == CONN_LINGERING);
+}
+
+void conn_abort(struct conn *c)
+{
+    close_by_owner(c, false);
+}
+
+void conn_linger_over(struct conn *c)
+{
+    end(c, false, NULL);
+}
+
+/* The layer that is shaking hands. */
+static const char *shaking_name(const struct conn *c)
+{
+    struct layer *l = c->bottom;
+
+    while (l->stands && l->above)
+        l = l->above;
+    return l->ops->name;
+}
+
+void conn_fail(struct conn *c, bool linger, const char *fmt, ...)
+{
+    char why[WHY_SIZE];
+    int at = 0;
+    va_list args;
+
+    if (c->state == CONN_SHAKING)
+        at = snprintf(why, sizeof(why), "%s handshake: ", shaking_name(c));
+    va_start(args, fmt);
+    vsnprintf(why + at, sizeof(why) - (size_t)at, fmt, args);
+    va_end(args);
+    end(c, linger, why);
+}
+
+/* All has left: say goodbye, then wait for the peer's end, so that a reset does not destroy what it has not
+ * read. */
+static void part(struct conn *c)
+{
+    if (c->out.len)
+        return;
+    if (!c->farewell) {
+        c->farewell = true;
+        c->top->ops->farewell(c->top);
+        if (c->state == CONN_ENDED)
+            return;
+        settle(c);
+    }
+    if (c->below)
+        return;
+    if (c->eof)
+        end(c, false, NULL);
+    else
+        c->bottom->ops->shut(c->bottom);
+}
+
+void conn_flush(struct conn *c)
+{
+    if (c->state == CONN_CONNECTING || c->state == CONN_ENDED)
+        return;
+    note_high(c);
+    if (c->state == CONN_LINGERING && c->mark_count) {
+        conn_release(c);
+        drop_held(c);
+    }
+    layer_output(c->top, &c->out);
+    if (c->state == CONN_ENDED)
+        return;
+    if (!c->out.len)
+        net_buf_put(c->net, &c->out);
+    settle(c);
+    if (c->state == CONN_LINGERING)
+        part(c);
+}
+
+void conn_written(struct conn *c)
+{
+    note_high(c);
+    settle(c);
+    net_dirty(c);
+}
+
+static void keep(struct conn *c, const uint8_t *data, size_t len)
+{
+    if (len)
+        buf_append(lane(c, &c->in), data, len);
+}
+
+/* Keeps what on_data has left of data, which is in c->in already or not. */
+static void keep_rest(struct conn *c, const uint8_t *data, size_t len, size_t used)
+{
+    bool inside = data == c->in.data;
+
+    if (used > len)
+        used = len;
+    if (inside && (used == 0 || c->in.cap <= POOL_CAP || len - used > READ_ROOM)) {
+        buf_consume(&c->in, used);
+    } else {
+        struct buf old = c->in;
+        c->in = inside ? (struct buf){0} : (struct buf){old.data, 0, old.cap};
+        keep(c, data + used, len - used);
+        if (inside)
+            net_buf_put(c->net, &old);
+    }
+    if (!c->in.len)
+        net_buf_put(c->net, &c->in);
+}
+
+static void offer(struct conn *c, const uint8_t *data, size_t len)
+{
+    c->delivering = true;
+    size_t used = c->events->on_data(c, data, len);
+    c->delivering = false;
+    if (c->state == CONN_OPEN)
+        keep_rest(c, data, len, used);
+    else
+        net_buf_put(c->net, &c->in);
+}
+
+static void deliver(struct conn *c, uint8_t *data, size_t len, size_t room)
+{
+    size_t kept = c->in.len;
+
+    if (take_due(c, DUE_OPEN))
+        c->events->on_open(c);
+    if (c->state != CONN_OPEN)
+        return;
+    if (c->paused) {
+        keep(c, data, len);
+    } else if (kept <= room) {
+        if (kept)
+            memcpy(data - kept, c->in.data, kept);
+        c->in.len = 0;
+        offer(c, data - kept, kept + len);
+    } else {
+        keep(c, data, len);
+        offer(c, c->in.data, c->in.len);
+    }
+}
+
+static void offer_again(struct conn *c)
+{
+    if (c->in.len)
+        offer(c, c->in.data, c->in.len);
+    if (c->state == CONN_OPEN && !c->paused)
+        c->bottom->ops->read(c->bottom, true);
+}
+
+void conn_tell(struct conn *c)
+{
+    if (take_due(c, DUE_OPEN) && c->state == CONN_OPEN)
+        c->events->on_open(c);
+    if (take_due(c, DUE_DATA) && c->state == CONN_OPEN && !c->paused)
+        offer_again(c);
+    if (take_due(c, DUE_DRAIN) && c->state == CONN_OPEN && c->events->on_drain)
+        c->events->on_drain(c);
+    if (take_due(c, DUE_CLOSE))
+        c->events->on_close(c, c->why);
+}
+
+void conn_pause(struct conn *c)
+{
+    c->paused = true;
+    if (c->state == CONN_OPEN)
+        c->bottom->ops->read(c->bottom, false);
+}
+
+void conn_resume(struct conn *c)
+{
+    if (!c->paused)
+        return;
+    c->paused = false;
+    if (c->state != CONN_OPEN)
+        return;
+    if (c->delivering || c->in.len)
+        net_due(c, DUE_DATA);
+    else
+        c->bottom->ops->read(c->bottom, true);
+}
+
+void conn_clear(struct conn *c)
+{
+    while (c->top) {
+        struct layer *l = c->top;
+        c->top = l->below;
+        l->ops->free(l);
+    }
+    c->bottom = NULL;
+    buf_free(&c->in);
+    free(c->why);
+    c->why = NULL;
+}
+
+int conn_stack(struct conn *c, struct layer *bottom, struct tls_context *tls, const char *server_name)
+{
+    struct layer *top = tls ? tls_layer_new(tls, server_name) : bottom;
+
+    if (!top)
+        return -ENOMEM;
+    c->bottom = bottom;
+    c->top = top;
+    if (top != bottom) {
+        bottom->above = top;
+        top->below = bottom;
+    }
+    for (struct layer *l = bottom; l; l = l->above)
+        l->conn = c;
+    c->pins++;
+    return 0;
+}
+
+void conn_start(struct conn *c)
+{
+    c->state = CONN_SHAKING;
+    c->bottom->ops->read(c->bottom, true);
+    layer_stands(c->bottom);
+}
+
+static void opened(struct conn *c)
+{
+    c->state = CONN_OPEN;
+    connector_end(c);
+    if (c->paused)
+        c->bottom->ops->read(c->bottom, false);
+    if (c->net->hush)
+        net_due(c, DUE_OPEN);
+    else
+        c->events->on_open(c);
+}
+
+void layer_stands(struct layer *l)
+{
+    l->stands = true;
+    if (l->above)
+        l->above->ops->open(l->above);
+    else
+        opened(l->conn);
+}
+
+void layer_pass_up(struct layer *l, uint8_t *data, size_t len, size_t room)
+{
+    if (l->above)
+        l->above->ops->input(l->above, data, len, room);
+    else
+        deliver(l->conn, data, len, room);
+}
+
+void layer_ended(struct layer *l)
+{
+    if (l->above)
+        l->above->ops->ended(l->above);
+    else
+        conn_fail(l->conn, true, "closed by the peer");
+}
+
+int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, struct tls_context *tls,
+                const struct conn_events *events)
+{
+    struct stream *s = stream_new(n->loop, server->type == UV_TCP);
+    int err = stream_accept(s, server);
+
+    if (!err)
+        err = conn_stack(c, stream_layer(s), tls, NULL);
+    if (err) {
+        stream_drop(s);
+        return err;
+    }
+    net_add(n, c);
+    c->events = events;
+    n->hush++;
+    conn_start(c);
+    n->hush--;
+    return 0;
+}
+
+void conn_peer(const struct conn *c, char out[64])
+{
+    out[0] = 0;
+    if (c->bottom)
+        c->bottom->ops->peer(c->bottom, out);
+}
+
+bool conn_peer_name(const struct conn *c, char *out, size_t size)
+{
+    for (struct layer *l = c->top; l; l = l->below)
+        if (l->ops->peer_name)
+            return l->ops->peer_name(l, out, size);
+    return false;
+}
+
+const char *conn_cipher(const struct conn *c)
+{
+    for (struct layer *l = c->top; l; l = l->below)
+        if (l->ops->cipher)
+            return l->ops->cipher(l);
+    return "";
+}

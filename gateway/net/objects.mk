@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+obj-y += gateway/net/net.o gateway/net/conn.o gateway/net/connect.o gateway/net/stream.o gateway/net/listener.o
+obj-$(CONFIG_TLS) += gateway/net/tls.o gateway/net/tls_layer.o gateway/net/tls_words.o
+ifneq ($(CONFIG_TLS),y)
+obj-y += gateway/net/tls_none.o
+endif
+feature-$(CONFIG_TLS) += tls:CONFIG_TLS
