@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+obj-$(CONFIG_BRIDGE) += bridge/backoff.o
+obj-$(CONFIG_BRIDGE) += bridge/bridge.o
+obj-$(CONFIG_BRIDGE) += bridge/pace.o
+obj-$(CONFIG_BRIDGE) += bridge/remap.o
+obj-$(CONFIG_BRIDGE) += bridge/rows.o
+obj-$(CONFIG_BRIDGE) += bridge/settings.o
+obj-$(CONFIG_BRIDGE) += bridge/uplink.o
+obj-$(CONFIG_BRIDGE) += bridge/uplink_peer.o
+obj-$(CONFIG_BRIDGE) += bridge/uplink_session.o
+obj-$(CONFIG_BRIDGE) += bridge/uplink_status.o
+obj-$(CONFIG_BRIDGE) += bridge/url.o
+obj-$(CONFIG_BRIDGE) += bridge/wire.o
+service-$(CONFIG_BRIDGE) += service_bridges
+feature-$(CONFIG_BRIDGE) += bridges:CONFIG_BRIDGE

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The uplink as a reader of its session: what goes to the upstream. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "bridge/uplink_private.h"
+#include "bridge/wire.h"
+#include "broker/router.h"
+#include "service.h"
+
+enum { BACKLOG_MOST = 256 * 1024 }; /* bytes in the connection above which nothing more is pulled */
+
+static const struct rule *find_rule(const struct settings *s, const struct subscription *sub)
+{
+    struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
+
+    for (size_t i = 0; i < s->remap.out_count; i++)
+        if (bytes_equal(bytes_of(s->remap.out[i].match), filter))
+            return &s->remap.out[i];
+    return NULL;
+}
+
+static void drop_stale_subscriptions(struct uplink *u)
+{
+    list_for_safe(it, &u->session->subscriptions)
+    {
+        struct subscription *sub = list_entry(it, struct subscription, in_session);
+        struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
+        if (!find_rule(u->settings, sub))
+            session_unsubscribe(u->session, filter);
+    }
+}
+
+static void subscribe_rules(struct uplink *u)
+{
+    for (size_t i = 0; i < u->settings->remap.out_count; i++) {
+        const struct rule *r = &u->settings->remap.out[i];
+        struct subscription_options o = {
+            .qos = r->qos, .no_local = true, .retain_as_published = true, .raise = r->upgrade && r->qos};
+        if (session_subscribe(u->session, bytes_of(r->match), &o))
+            broker_replay_retained(u->gw->broker, u->session, bytes_of(r->match), &o);
+    }
+}
+
+int uplink_session_open(struct uplink *u)
+{
+    char *name = mem_format("%s%s", UPLINK_SESSION, u->settings->name);
+    int err = 0;
+
+    if (!u->session)
+        u->session = session_find(u->gw->broker, bytes_of(name));
+    if (!u->session && !(err = session_new(&u->session, u->gw->broker, bytes_of(name), true))) {
+        u->session->expiry_s = UINT32_MAX;
+        session_save(u->session);
+    }
+    free(name);
+    if (err)
+        return err;
+    u->session->limits = u->settings->limits;
+    drop_stale_subscriptions(u);
+    subscribe_rules(u);
+    return 0;
+}
+
+/* ---- struct session_ops ---- */
+
+/* Ends a delivery that is not to be sent, as if it had been acknowledged. */
+static void skip(struct uplink *u, const struct delivery *d, uint64_t *counter)
+{
+    store_ticket ticket;
+    bool release;
+
+    ++*counter;
+    if (!d->qos)
+        return;
+    u->counts.skipped++;
+    if (d->qos == 1)
+        session_on_puback(u->session, d->id);
+    else
+        session_on_pubrec(u->session, d->id, true, &release, &ticket);
+}
+
+/* Where a message that remap keeps back is counted. */
+static uint64_t *counter_of(struct uplink *u, enum remap_verdict verdict)
+{
+    if (verdict == REMAP_NO_RULE)
+        return &u->counts.no_rule;
+    return verdict == REMAP_NO_TOPIC ? &u->counts.no_topic : &u->counts.loop;
+}
+
+static void fill_publish(struct uplink *u, const struct delivery *d, struct mqtt_publish *p)
+{
+    uint32_t left = message_left_s(d->message);
+
+    /* An upstream that has forgotten us has never seen it. */
+    p->dup = d->dup && u->peer.session_present;
+    p->retain = d->retain && u->peer.retain;
+    p->qos = d->qos;
+    p->id = d->id;
+    p->topic = (struct bytes){u->topic.data, u->topic.len};
+    p->payload = message_payload(d->message);
+    if (left != UINT32_MAX)
+        mqtt_set_number(&p->props, MQTT_MESSAGE_EXPIRY, left);
+    p->props.extra = d->message->props;
+}
+
+static bool on_deliver(struct session *s, const struct delivery *d)
+{
+    struct uplink *u = s->reader;
+    struct mqtt_packet p = {.type = MQTT_PUBLISH};
+    enum remap_verdict verdict = remap_out(&u->settings->remap, d->message->topic, &u->topic);
+
+    if (verdict != REMAP_OK) {
+        skip(u, d, counter_of(u, verdict));
+        return true;
+    }
+    if (!d->qos && conn_backlog(&u->attempt->conn) > BACKLOG_MOST)
+        return false;
+    fill_publish(u, d, &p.publish);
+    size_t size = mqtt_encoded_size(&p, u->settings->version);
+    if (!size || size > u->peer.packet_max) {
+        skip(u, d, &u->counts.too_large);
+        return true;
+    }
+    struct buf *lane = d->qos ? uplink_held_lane(u, d->ticket) : uplink_free_lane(u);
+    mqtt_encode(buf_extend(lane, size), &p, u->settings->version);
+    u->counts.sent++;
+    if (d->qos)
+        pace_take(&u->pace);
+    return true;
+}
+
+static void on_release(struct session *s, uint16_t id, store_ticket ticket)
+{
+    struct uplink *u = s->reader;
+
+    wire_ack(uplink_held_lane(u, ticket), MQTT_PUBREL, id, MQTT_OK, u->settings->version);
+}
+
+static void on_again(uv_timer_t *timer)
+{
+    struct uplink *u = container_of(timer, struct uplink, again);
+
+    session_wake(u->session);
+}
+
+static bool on_room(struct session *s)
+{
+    struct uplink *u = s->reader;
+
+    if (conn_backlog(&u->attempt->conn) > BACKLOG_MOST)
+        return false; /* on_drain wakes */
+    if (pace_ready(&u->pace, clock_boot_us(), s->tail))
+        return true;
+    if (!uv_is_active((uv_handle_t *)&u->again))
+        uv_timer_start(&u->again, on_again, pace_wait_ms(&u->pace), 0);
+    return false;
+}
+
+static void on_displaced(struct session *s)
+{
+    uplink_lost(s->reader, true, "another reader took the bridge's session");
+}
+
+static const struct session_ops ops = {"upstream", on_deliver, on_release, on_room, on_displaced};
+
+void uplink_session_attach(struct uplink *u)
+{
+    u->attempt->conn.high = BACKLOG_MOST;
+    pace_start(&u->pace, u->settings->drain_rate, clock_boot_us(), u->session->tail);
+    session_attach(u->session, &ops, u, u->peer.window);
+}
