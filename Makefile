@@ -140,8 +140,9 @@ deps:
 unit: $(tests)
 	tests/unit/run.sh $(or $(SAN),plain) $(tests)
 
-lint: all
-	$(PYTHON) tests/lint/lint.py
+lint: all $(tests)
+	$(PYTHON) -m pytest -q tests/lint
+	$(PYTHON) tests/lint/lint.py $(objects) $(addprefix $(O)/,$(ctl-y) $(sim-y)) $(O)/gateway/main.o $(tests:=.o)
 
 fuzz:
 	$(MAKE) SAN=fuzz fuzz-run

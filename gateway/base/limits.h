@@ -2,8 +2,8 @@
 /* The numbers and places that were chosen when this was built, and their only way into the code: nothing else
  * includes generated/autoconf.h. LIMIT_ is what no configuration file can exceed, DEFAULT_ what holds until
  * one says otherwise, as one would write it there. */
-#ifndef SLUICE_LIMITS_H
-#define SLUICE_LIMITS_H
+#ifndef SLUICE_BASE_LIMITS_H
+#define SLUICE_BASE_LIMITS_H
 
 #include "generated/autoconf.h"
 
