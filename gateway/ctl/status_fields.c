@@ -46,6 +46,8 @@ double field_age(const cJSON *status, const cJSON *of)
     double now = wall_seconds(field(field(status, "gateway"), "time"));
     double age = now - wall_seconds(field(of, "since"));
 
+    if (isnan(age))
+        return field_number(of, "failing_s");
     return age < 0 ? 0 : age; /* their milliseconds were cut off */
 }
 
@@ -121,16 +123,10 @@ static void judge_states(struct teller *t, const char *section, const char *kind
 static void judge_store(struct teller *t)
 {
     const cJSON *store = field(t->status, "store");
-    double err = field_number(store, "last_error"), room = field_number(store, "free_bytes");
+    double room = field_number(store, "free_bytes");
     struct buf text = {0};
 
-    if (isfinite(err) && err != 0) {
-        buf_printf(&text, "commits fail: %s; nothing is acknowledged", strerror((int)fabs(err)));
-        say(t, PAINT_BAD, "store", "", &text);
-    } else {
-        judge_state(t, "store", store);
-    }
-    text = (struct buf){0};
+    judge_state(t, "store", store);
     if (room < 64e6) {
         buf_printf(&text, "only %s are free on its file system", human_size(room).s);
         say(t, PAINT_WARN, "store", "", &text);

@@ -14,7 +14,7 @@
 
 #define ROWS_SHOWN 40 /* of a longer list the overview shows only what is not well */
 
-enum form { END, WORD, STATE, COUNT, FAULTS, SIZE, SECONDS, SINCE, SHARE, READINGS, URLS, WHY };
+enum form { END, WORD, STATE, COUNT, FAULTS, SIZE, SECONDS, SINCE, SHARE, READINGS, URLS, WHY, YES };
 
 struct column {
     const char *title, *member;
@@ -64,7 +64,7 @@ static const struct column bridge_columns[] = {
 
 static const struct column listener_columns[] = {
     {"ADDRESS", "bind", WORD},
-    {"PROTOCOL", "protocol", WORD},
+    {"TLS", "tls", YES},
     {"STATE", "state", STATE},
     {">CLIENTS", "clients", COUNT},
     {0},
@@ -132,6 +132,9 @@ static void add_cell(const struct view *v, struct table *t, const struct column 
         break;
     case WHY: /* the overview has told it at its top */
         table_cell(t, PAINT_NONE, v->full ? field_text(row, c->member) : "");
+        break;
+    case YES:
+        table_cell(t, PAINT_NONE, cJSON_IsTrue(value) ? "yes" : "");
         break;
     case STATE:
         table_cell(t, state_paint(field_text(row, c->member)), field_text(row, c->member));

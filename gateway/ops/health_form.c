@@ -16,7 +16,7 @@ static const struct section sections[] = {
     {"gateway", NULL, {"version", "boot", "uptime_s", "memory_bytes", "memory_most_bytes", "clock_set"}},
     {"store",
      "store",
-     {"state", "last_error", "commits", "failures", "refused", "bytes_written", "file_bytes", "free_bytes",
+     {"state", "error", "commits", "failures", "refused", "bytes_written", "file_bytes", "free_bytes",
       "commit_us_most"}},
     {"wear", NULL, {"bytes_per_day", "over_s"}},
     {"broker", NULL, {"clients", "sessions", "messages_in", "messages_out", "dropped"}},
@@ -94,7 +94,7 @@ static const cJSON *named_like(const cJSON *list, const cJSON *like)
 
 static cJSON *change(const cJSON *after)
 {
-    static const struct section told = {.members = {"name", "state", "since", "error", "last_error"}};
+    static const struct section told = {.members = {"name", "state", "since", "error"}};
 
     return pick(after, &told);
 }

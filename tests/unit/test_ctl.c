@@ -169,8 +169,9 @@ static void the_worst_comes_first(void **state)
              "\"devices\":[{\"name\":\"pump\",\"line\":\"a\",\"state\":\"dead\",\"since\":1795335060},"
              "{\"name\":\"good\",\"state\":\"online\"}],"
              "\"lines\":[{\"name\":\"a\",\"state\":\"ok\",\"load\":0.99}],"
-             "\"store\":{\"last_error\":-28,\"free_bytes\":1000000}}",
-             "3 store: commits fail: No space left on device; nothing is acknowledged\n"
+             "\"store\":{\"state\":\"failing\",\"failing_s\":12,\"error\":\"No space left on "
+             "device\",\"free_bytes\":1000000}}",
+             "3 store: failing for 12 s: No space left on device\n"
              "3 bridge cloud: offline for 2 h: refused; 1,200 messages wait\n"
              "3 device pump: dead for 1 min on a\n"
              "2 store: only 1.0 MB are free on its file system\n"
@@ -183,7 +184,7 @@ static void nothing_is_wrong(void **state)
 {
     (void)state;
     problems("{}", "");
-    problems("{\"gateway\":{\"clock_set\":true},\"store\":{\"last_error\":0,\"free_bytes\":1e10}}", "");
+    problems("{\"gateway\":{\"clock_set\":true},\"store\":{\"state\":\"ok\",\"free_bytes\":1e10}}", "");
 }
 
 /* A daemon of another release: members of the wrong kind, none at all, unknown ones. */

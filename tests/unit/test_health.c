@@ -72,9 +72,10 @@ static void a_changed_state_is_an_event(void **state)
             "{\"name\":\"a\",\"state\":\"offline\",\"since\":\"2\",\"error\":\"refused\",\"sent\":7}]}",
             "bridge {\"name\":\"a\",\"state\":\"offline\",\"since\":\"2\",\"error\":\"refused\"}\n");
     changes("{\"store\":{\"state\":\"ok\"},\"lines\":[{\"name\":\"l\",\"state\":\"ok\"}]}",
-            "{\"store\":{\"state\":\"failing\",\"last_error\":-5},\"lines\":[{\"name\":\"l\",\"state\":"
+            "{\"store\":{\"state\":\"failing\",\"error\":\"Input/output "
+            "error\"},\"lines\":[{\"name\":\"l\",\"state\":"
             "\"absent\"}]}",
-            "store {\"state\":\"failing\",\"last_error\":-5}\n"
+            "store {\"state\":\"failing\",\"error\":\"Input/output error\"}\n"
             "bus {\"name\":\"l\",\"state\":\"absent\"}\n");
 }
 
