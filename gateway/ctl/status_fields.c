@@ -43,11 +43,13 @@ static double wall_seconds(const cJSON *at)
 
 double field_age(const cJSON *status, const cJSON *of)
 {
+    static const char *const ages[] = {"since_s", "failing_s"};
     double now = wall_seconds(field(field(status, "gateway"), "time"));
     double age = now - wall_seconds(field(of, "since"));
 
-    if (isnan(age))
-        return field_number(of, "failing_s");
+    for (size_t i = 0; i < ARRAY_SIZE(ages); i++)
+        if (isfinite(field_number(of, ages[i])))
+            return field_number(of, ages[i]);
     return age < 0 ? 0 : age; /* their milliseconds were cut off */
 }
 

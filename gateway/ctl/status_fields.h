@@ -14,8 +14,8 @@ const struct cJSON *field(const struct cJSON *of, const char *name);
 const char *field_text(const struct cJSON *of, const char *name); /* "" when absent */
 double field_number(const struct cJSON *of, const char *name);    /* NaN when absent */
 
-/* Seconds since a thing's "since" ("failing_s" for the store), NaN when it has none. status: the whole
- * answer, whose clock counts. */
+/* How long a thing has been in its state, in seconds: its "since_s", or its "since"; NaN when it has none.
+ * status: the whole answer, whose clock counts. */
 double field_age(const struct cJSON *status, const struct cJSON *of);
 
 /* PAINT_GOOD, PAINT_WARN or PAINT_BAD for a state's word; PAINT_NONE for one that says neither. */

@@ -57,6 +57,7 @@ static const struct column bridge_columns[] = {
     {">SENT", "sent", COUNT},
     {">ACKED", "acked", COUNT},
     {">DROPPED", "dropped", FAULTS},
+    {">EXPIRED", "expired", FAULTS},
     {"URL", "url", URLS},
     {"WHY", "error", WHY},
     {0},

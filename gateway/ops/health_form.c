@@ -21,7 +21,7 @@ static const struct section sections[] = {
     {"wear", NULL, {"bytes_per_day", "over_s"}},
     {"broker", NULL, {"clients", "sessions", "messages_in", "messages_out", "dropped"}},
     {"lines", "bus", {"name", "state", "load", "timeouts", "crc", "late", "foreign"}},
-    {"bridges", "bridge", {"name", "state", "backlog", "bytes", "oldest_s", "dropped", "expired"}},
+    {"bridges", "bridge", {"name", "state", "backlog", "bytes", "oldest_s", "acked", "dropped", "expired"}},
 };
 
 static cJSON *pick(const cJSON *from, const struct section *s)

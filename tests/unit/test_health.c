@@ -29,11 +29,12 @@ static void health_is_short(void **state)
     (void)state;
     shortened("{}", "{}");
     shortened("{\"ok\":true,\"gateway\":{\"version\":\"1\",\"pid\":7,\"boot\":2},\"listeners\":[{}],"
-              "\"bridges\":[{\"name\":\"a\",\"url\":\"x\",\"state\":\"online\",\"backlog\":3}],"
+              "\"bridges\":[{\"name\":\"a\",\"url\":\"x\",\"state\":\"online\",\"backlog\":3,\"dropped\":{"
+              "\"oldest\":2,\"x\":\"y\",\"expired\":3}}],"
               "\"devices\":[{\"name\":\"p\",\"state\":\"online\"},{\"name\":\"q\",\"state\":\"dead\"},"
               "{\"name\":\"r\",\"state\":\"online\"},{}]}",
               "{\"gateway\":{\"version\":\"1\",\"boot\":2},"
-              "\"bridges\":[{\"name\":\"a\",\"state\":\"online\",\"backlog\":3}],"
+              "\"bridges\":[{\"name\":\"a\",\"state\":\"online\",\"backlog\":3,\"dropped\":5}],"
               "\"devices\":{\"online\":2,\"dead\":1}}");
     shortened("{\"gateway\":7,\"store\":\"x\",\"devices\":{\"state\":1}}", "{\"devices\":{}}");
 }
