@@ -29,8 +29,8 @@ static void health_is_short(void **state)
     (void)state;
     shortened("{}", "{}");
     shortened("{\"ok\":true,\"gateway\":{\"version\":\"1\",\"pid\":7,\"boot\":2},\"listeners\":[{}],"
-              "\"bridges\":[{\"name\":\"a\",\"url\":\"x\",\"state\":\"online\",\"backlog\":3,\"dropped\":{"
-              "\"oldest\":2,\"x\":\"y\",\"expired\":3}}],"
+              "\"bridges\":[{\"name\":\"a\",\"url\":\"x\",\"state\":\"online\",\"backlog\":3,\"dropped\":5,"
+              "\"drops\":{}}],"
               "\"devices\":[{\"name\":\"p\",\"state\":\"online\"},{\"name\":\"q\",\"state\":\"dead\"},"
               "{\"name\":\"r\",\"state\":\"online\"},{}]}",
               "{\"gateway\":{\"version\":\"1\",\"boot\":2},"
