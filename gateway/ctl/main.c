@@ -30,7 +30,7 @@ static const char help[] =
     "  sluicectl backup FILE        a consistent copy of the store, written by the daemon: FILE is in a "
     "folder\n"
     "                               that the daemon may write to, and not there yet\n"
-    "  sluicectl log LEVEL          what the daemon logs: error, warn, info or debug, until it starts anew\n"
+    "  sluicectl log LEVEL          what the daemon logs: error, warning, info or debug, until it starts anew\n"
     "\n"
     "  -c, --config FILE   the daemon's configuration, which names its socket (" DEFAULT_CONFIG ")\n"
     "  -s, --socket PATH   the daemon's control socket\n"

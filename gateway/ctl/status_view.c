@@ -110,6 +110,8 @@ static void number_cell(struct table *t, enum form form, double n)
             text = human_size(n);
             break;
         case SECONDS:
+            text = n > 0 ? human_age(n) : (struct text){"-"};
+            break;
         case SINCE:
             text = human_age(n);
             break;
@@ -220,7 +222,10 @@ static void clause(struct buf *text, const cJSON *of, const char *member, enum f
     if (!isfinite(n))
         return;
     struct text shown = form == SIZE ? human_size(n) : form == SECONDS ? human_age(n) : human_count(n);
-    buf_printf(text, "%s%s%s%s", text->len ? ", " : "", lead, shown.s, tail);
+    size_t len = strlen(tail);
+    if (form == COUNT && n == 1 && len && tail[len - 1] == 's')
+        len--; /* 1 session, 2 sessions */
+    buf_printf(text, "%s%s%s%.*s", text->len ? ", " : "", lead, shown.s, (int)len, tail);
 }
 
 static void show_gateway(const struct view *v)

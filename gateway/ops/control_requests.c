@@ -106,7 +106,7 @@ void control_forget(const struct control_client *client)
 
 static int run_log(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
     const char *level = text_of(asked, "level");
 
     (void)gw, (void)client;
@@ -117,7 +117,7 @@ static int run_log(struct gateway *gw, struct control_client *client, const cJSO
             return CONTROL_NOW;
         }
     }
-    control_refuse(answer, "log needs \"level\": error, warn, info or debug");
+    control_refuse(answer, "log needs \"level\": error, warning, info or debug");
     return CONTROL_NOW;
 }
 

@@ -24,8 +24,8 @@ struct health {
     struct gateway *gw;
     struct timer timer;
     uint32_t every_s;
-    uint64_t published_us;
-    cJSON *seen; /* the status answer of the last look */
+    uint64_t due_us; /* of the next publication */
+    cJSON *seen;     /* the status answer of the last look */
     struct sample samples[SAMPLES];
     unsigned newest, count;
 };
@@ -82,27 +82,39 @@ static void on_change(void *arg, const char *kind, cJSON *what)
     event_publish(arg, kind, what);
 }
 
-static uint32_t next_look(void)
+static void look_again(void)
 {
-    return health.every_s < LOOK_S ? health.every_s : LOOK_S;
+    uint64_t now_us = clock_boot_us();
+    uint64_t left_s = now_us < health.due_us ? (health.due_us - now_us + 999999) / 1000000 : 1;
+
+    timer_start(broker_timers(health.gw->broker), &health.timer, left_s < LOOK_S ? (uint32_t)left_s : LOOK_S);
+}
+
+static bool is_due(void)
+{
+    uint64_t now_us = clock_boot_us(), every_us = (uint64_t)health.every_s * 1000000;
+
+    if (now_us < health.due_us)
+        return false;
+    /* The rate holds though each look is a little late, unless the box slept. */
+    health.due_us = now_us - health.due_us < every_us ? health.due_us + every_us : now_us + every_us;
+    return true;
 }
 
 static void on_look(struct timer *t)
 {
     cJSON *status = cJSON_CreateObject();
-    uint64_t now_us = clock_boot_us();
 
+    (void)t;
     sample_hourly();
     status_collect(health.gw, status);
     if (health.seen)
         health_compare(health.seen, status, on_change, health.gw);
-    if (now_us - health.published_us >= (uint64_t)health.every_s * 1000000) {
-        health.published_us = now_us;
+    if (is_due())
         publish_health(status);
-    }
     cJSON_Delete(health.seen);
     health.seen = status;
-    timer_start(broker_timers(health.gw->broker), t, next_look());
+    look_again();
 }
 
 static uint32_t every_s(const struct conf *conf)
@@ -110,19 +122,27 @@ static uint32_t every_s(const struct conf *conf)
     return (uint32_t)(conf_int(conf_get(conf_root(conf), "health"), "every") / 1000);
 }
 
+static void publish_every(uint32_t seconds)
+{
+    health.every_s = seconds;
+    health.due_us = clock_boot_us() + (uint64_t)seconds * 1000000;
+    look_again();
+}
+
 static int start(struct gateway *gw)
 {
-    health = (struct health){.gw = gw, .every_s = every_s(gw->conf), .published_us = clock_boot_us()};
+    health = (struct health){.gw = gw};
     timer_init(&health.timer, on_look);
     sample_hourly();
-    timer_start(broker_timers(gw->broker), &health.timer, next_look());
+    publish_every(every_s(gw->conf));
     return 0;
 }
 
 static int reload(struct gateway *gw, const struct conf *next)
 {
-    health.every_s = every_s(next);
-    timer_start(broker_timers(gw->broker), &health.timer, next_look());
+    (void)gw;
+    if (every_s(next) != health.every_s)
+        publish_every(every_s(next));
     return 0;
 }
 
@@ -145,7 +165,11 @@ static const struct conf_row health_members[] = {
 };
 
 static const struct conf_row rows[] = {
-    {.name = "health", .type = CONF_GROUP, .rows = health_members, .help = "the box's own numbers"},
+    {.name = "health",
+     .type = CONF_GROUP,
+     .def = "",
+     .rows = health_members,
+     .help = "the box's own numbers"},
     {0},
 };
 
