@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/mqtt_plain.h"
 #include "codec/mqtt_wire.h"
 
 /* CONNECT flags (MQTT 5.0 §3.1.2.3). */
@@ -12,24 +13,43 @@ enum {
     USER = 0x80
 };
 
-static void no_props(struct mqtt_props *p)
+/* at: where the properties would stand. */
+static inline void no_props(struct mqtt_props *p, const uint8_t *at)
 {
     p->present = 0;
-    p->raw = p->extra = (struct bytes){0};
+    p->raw = (struct bytes){at, 0};
+    p->extra = (struct bytes){0};
 }
 
-/* A cut field fails the cursor, which whoever calls looks at in the end. */
-static inline uint8_t take_props(struct cursor *c, uint8_t version, unsigned packet, struct mqtt_props *out)
+/* The properties at the start of rest; raw ends where they end. Kept out of the way of packets that have
+ * none. */
+__attribute__((noinline)) static uint8_t long_props(struct bytes rest, unsigned packet,
+                                                    struct mqtt_props *out)
 {
-    no_props(out);
-    if (version != MQTT_5)
-        return 0;
-    if (c->at < c->end && !*c->at) {
-        c->at++;
-        return 0;
-    }
-    struct bytes raw = cursor_bytes(c, mqtt_take_varint(c));
-    return c->failed ? MQTT_MALFORMED : mqtt_props_decode(raw, packet, out);
+    struct cursor c = cursor_of(rest.data, rest.len);
+    struct bytes raw = cursor_bytes(&c, mqtt_take_varint(&c));
+
+    return c.failed ? MQTT_MALFORMED : mqtt_props_decode(raw, packet, out);
+}
+
+static inline uint8_t read_props(struct bytes rest, uint8_t version, unsigned packet, struct mqtt_props *out)
+{
+    bool some = version == MQTT_5;
+
+    if (some && (!rest.len || rest.data[0]))
+        return long_props(rest, packet, out);
+    no_props(out, rest.data + some);
+    return 0;
+}
+
+static uint8_t take_props(struct cursor *c, uint8_t version, unsigned packet, struct mqtt_props *out)
+{
+    if (c->failed)
+        return MQTT_MALFORMED;
+    uint8_t why = read_props((struct bytes){c->at, cursor_left(c)}, version, packet, out);
+    if (!why)
+        c->at = out->raw.data + out->raw.len;
+    return why;
 }
 
 static struct bytes take_string(struct cursor *c)
@@ -160,31 +180,39 @@ uint8_t mqtt_decode_connack(struct bytes body, uint8_t first, uint8_t version, s
     return why ? why : end_of(&c);
 }
 
-static uint8_t empty_topic_error(const struct mqtt_publish *p, uint8_t version)
+static inline uint16_t read_u16(const uint8_t *at)
 {
-    return version == MQTT_5 && mqtt_has(&p->props, MQTT_TOPIC_ALIAS) ? 0 : MQTT_PROTOCOL_ERROR;
+    return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+/* The hot path: no cursor, one check for all that has a fixed length. */
 uint8_t mqtt_decode_publish(struct bytes body, uint8_t first, uint8_t version, struct mqtt_packet *out)
 {
     struct mqtt_publish *p = &out->publish;
-    struct cursor c = cursor_of(body.data, body.len);
-    uint8_t qos = first >> 1 & 3;
+    uint8_t qos = first >> 1 & 3, why;
+    size_t id_len = qos ? 2 : 0;
 
-    if (qos == 3 || (!qos && first & 8))
+    if (qos == 3 || (first & 0x0e) == 8 || body.len < 2 + id_len)
         return MQTT_MALFORMED;
     p->dup = first & 8;
     p->retain = first & 1;
     p->qos = qos;
-    p->topic = mqtt_take_binary(&c);
-    p->id = qos ? cursor_u16(&c) : 0;
-    uint8_t why = take_props(&c, version, MQTT_PUBLISH, &p->props);
-    p->payload = mqtt_take_rest(&c);
-    if (why || c.failed)
-        return why ? why : MQTT_MALFORMED;
+    p->topic = (struct bytes){body.data + 2, read_u16(body.data)};
+    const uint8_t *id = p->topic.data + p->topic.len, *rest = id + id_len;
+    if (body.len < 2 + p->topic.len + id_len)
+        return MQTT_MALFORMED;
+    p->id = qos ? read_u16(id) : 0;
     if (qos && !p->id)
         return MQTT_PROTOCOL_ERROR;
-    return p->topic.len ? mqtt_topic_error(p->topic) : empty_topic_error(p, version);
+    const uint8_t *end = body.data + body.len;
+    why = read_props((struct bytes){rest, (size_t)(end - rest)}, version, MQTT_PUBLISH, &p->props);
+    if (why)
+        return why;
+    p->payload.data = p->props.raw.data + p->props.raw.len;
+    p->payload.len = (size_t)(end - p->payload.data);
+    if (p->topic.len)
+        return mqtt_plain(p->topic, false) ? 0 : mqtt_topic_error(p->topic);
+    return mqtt_has(&p->props, MQTT_TOPIC_ALIAS) ? 0 : MQTT_PROTOCOL_ERROR;
 }
 
 /* What stands behind the identifier of an acknowledgement, in DISCONNECT and in AUTH. */
@@ -200,38 +228,41 @@ static uint8_t take_reason(struct cursor *c, unsigned packet, struct mqtt_ack *p
     return why ? why : end_of(c);
 }
 
-static void no_reason(struct mqtt_ack *p)
+static inline void no_reason(struct mqtt_ack *p, const uint8_t *at)
 {
     p->id = 0;
     p->reason = 0;
     p->codes = (struct bytes){0};
-    no_props(&p->props);
+    no_props(&p->props, at);
+}
+
+__attribute__((noinline)) static uint8_t ack_reason(struct bytes rest, unsigned packet, uint8_t version,
+                                                    struct mqtt_ack *p)
+{
+    struct cursor c = cursor_of(rest.data, rest.len);
+
+    return version == MQTT_5 ? take_reason(&c, packet, p) : MQTT_MALFORMED;
 }
 
 uint8_t mqtt_decode_ack(struct bytes body, uint8_t first, uint8_t version, struct mqtt_packet *out)
 {
     struct mqtt_ack *p = &out->ack;
-    struct cursor c = cursor_of(body.data, body.len);
 
-    no_reason(p);
-    p->id = cursor_u16(&c);
-    if (c.failed)
+    if (body.len < 2)
         return MQTT_MALFORMED;
+    no_reason(p, body.data + 2);
+    p->id = read_u16(body.data);
     if (!p->id)
         return MQTT_PROTOCOL_ERROR;
-    if (!cursor_left(&c))
+    if (body.len == 2)
         return 0;
-    return version == MQTT_5 ? take_reason(&c, first >> 4, p) : MQTT_MALFORMED;
+    return ack_reason((struct bytes){body.data + 2, body.len - 2}, first >> 4, version, p);
 }
 
 uint8_t mqtt_decode_disconnect(struct bytes body, uint8_t first, uint8_t version, struct mqtt_packet *out)
 {
-    struct cursor c = cursor_of(body.data, body.len);
-
-    no_reason(&out->ack);
-    if (!body.len)
-        return 0;
-    return version == MQTT_5 ? take_reason(&c, first >> 4, &out->ack) : MQTT_MALFORMED;
+    no_reason(&out->ack, body.data);
+    return body.len ? ack_reason(body, first >> 4, version, &out->ack) : 0;
 }
 
 uint8_t mqtt_decode_auth(struct bytes body, uint8_t first, uint8_t version, struct mqtt_packet *out)
@@ -262,7 +293,7 @@ uint8_t mqtt_decode_codes(struct bytes body, uint8_t first, uint8_t version, str
     struct cursor c = cursor_of(body.data, body.len);
     unsigned packet = first >> 4;
 
-    no_reason(p);
+    no_reason(p, body.data);
     p->id = cursor_u16(&c);
     uint8_t why = take_props(&c, version, packet, &p->props);
     if (why || c.failed)

@@ -44,73 +44,74 @@ const char *mqtt_type_name(uint8_t type)
     return types[type < 16 ? type : 0].name;
 }
 
-/* A variable byte integer of up to left bytes: how many it takes, 0 when it goes on, -EBADMSG. */
-static int read_varint(const uint8_t *data, size_t left, uint32_t *value)
+struct varint {
+    uint32_t value;
+    int size; /* in bytes; 0 when it goes on; -EBADMSG */
+};
+
+__attribute__((noinline)) static struct varint read_varint(const uint8_t *data, size_t left)
 {
-    *value = 0;
+    uint32_t value = 0;
+
     for (unsigned i = 0; i < 4 && i < left; i++) {
-        *value |= (uint32_t)(data[i] & 0x7f) << 7 * i;
+        value |= (uint32_t)(data[i] & 0x7f) << 7 * i;
         if (data[i] < 0x80)
-            return i && !data[i] ? -EBADMSG : (int)i + 1;
+            return (struct varint){value, i && !data[i] ? -EBADMSG : (int)i + 1};
     }
-    return left < 4 ? 0 : -EBADMSG;
+    return (struct varint){0, left < 4 ? 0 : -EBADMSG};
 }
 
 uint32_t mqtt_take_varint(struct cursor *c)
 {
-    uint32_t value;
-    int len = read_varint(c->at, cursor_left(c), &value);
+    struct varint v = read_varint(c->at, cursor_left(c));
 
-    if (len <= 0 || c->failed) {
+    if (c->failed || v.size <= 0) {
         c->failed = true;
         return 0;
     }
-    c->at += len;
-    return value;
+    c->at += v.size;
+    return v.value;
 }
 
-static inline int frame(const uint8_t *data, size_t len, size_t *header, size_t *total)
+/* One byte of length is what the hot path sees. */
+static inline struct varint read_length(const uint8_t *data, size_t len)
 {
-    uint32_t remaining;
-    int size = 1;
-
-    if (len < 2)
-        return 0;
-    remaining = data[1];
-    if (remaining >= 0x80 && (size = read_varint(data + 1, len - 1, &remaining)) <= 0)
-        return size;
-    *header = 1 + (size_t)size;
-    *total = *header + remaining;
-    return 1;
+    if (len > 1 && data[1] < 0x80)
+        return (struct varint){data[1], 1};
+    return len > 1 ? read_varint(data + 1, len - 1) : (struct varint){0, 0};
 }
 
 int mqtt_frame(const uint8_t *data, size_t len, size_t max, size_t *header, size_t *total)
 {
-    int rc = frame(data, len, header, total);
+    struct varint v = read_length(data, len);
 
-    return rc == 1 && *total > max ? -EMSGSIZE : rc;
+    if (v.size <= 0)
+        return v.size;
+    *header = 1 + (size_t)v.size;
+    *total = *header + v.value;
+    return *total > max ? -EMSGSIZE : 1;
 }
 
 /* 3.1 sets the DUP bit on whatever it sends again (3.1 §2.1). */
-static bool flags_ok(const struct packet_type *type, uint8_t first, uint8_t version)
+static bool sent_again(const struct packet_type *type, unsigned wrong, uint8_t version)
 {
-    unsigned wrong = (first ^ type->flags) & type->fixed;
-
-    return !wrong || (version == MQTT_3_1 && type->flags && wrong == 8);
+    return version == MQTT_3_1 && type->flags && wrong == 8;
 }
 
-static uint8_t decode(const uint8_t *data, size_t len, uint8_t version, struct mqtt_packet *out)
+static inline uint8_t decode(const uint8_t *data, size_t len, uint8_t version, struct mqtt_packet *out)
 {
-    const struct packet_type *type;
-    size_t header, total;
+    struct varint v = read_length(data, len);
+    size_t header = 1 + (size_t)v.size;
 
-    if (frame(data, len, &header, &total) != 1 || total != len)
+    if (v.size <= 0 || len - header != v.value)
         return MQTT_MALFORMED;
-    type = &types[data[0] >> 4];
-    if (version < type->since || !flags_ok(type, data[0], version))
+    uint8_t first = data[0];
+    const struct packet_type *type = &types[first >> 4];
+    unsigned wrong = (first ^ type->flags) & type->fixed;
+    if (version < type->since || (wrong && !sent_again(type, wrong, version)))
         return MQTT_MALFORMED;
-    out->type = data[0] >> 4;
-    return type->decode((struct bytes){data + header, len - header}, data[0], version, out);
+    out->type = first >> 4;
+    return type->decode((struct bytes){data + header, len - header}, first, version, out);
 }
 
 int mqtt_decode(const uint8_t *data, size_t len, uint8_t version, struct mqtt_packet *out, uint8_t *why)

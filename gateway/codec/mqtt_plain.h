@@ -46,14 +46,14 @@ static inline uint64_t mqtt_short_word(const uint8_t *at, size_t len)
 static inline bool mqtt_plain(struct bytes text, bool wildcards)
 {
     const uint8_t *at = text.data;
-    size_t left = text.len;
 
-    if (left < sizeof(uint64_t))
-        return mqtt_plain_word(mqtt_short_word(at, left), wildcards);
-    for (; left > sizeof(uint64_t); at += sizeof(uint64_t), left -= sizeof(uint64_t))
+    if (text.len < sizeof(uint64_t))
+        return mqtt_plain_word(mqtt_short_word(at, text.len), wildcards);
+    const uint8_t *last = at + text.len - sizeof(uint64_t);
+    for (; at < last; at += sizeof(uint64_t))
         if (!mqtt_plain_word(mqtt_word(at), wildcards))
             return false;
-    return mqtt_plain_word(mqtt_word(at + left - sizeof(uint64_t)), wildcards);
+    return mqtt_plain_word(mqtt_word(last), wildcards);
 }
 
 #endif

@@ -5,3 +5,7 @@ test-y += test_conf
 test-y += test_crypto
 test-y += test_ctl
 test-y += test_health
+test-y += test_mqtt_packets
+test-y += test_mqtt_robust
+test-y += test_mqtt_statements
+test-y += test_mqtt_topics
