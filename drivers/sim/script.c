@@ -123,7 +123,7 @@ static const struct sim_script_kind kinds[] = {
 
 const char *const sim_script_names[] = {"constant", "ramp", "sine", "counter", NULL};
 
-static const struct sim_script_kind *kind_find(const char *name)
+const struct sim_script_kind *sim_script_kind_of(const char *name)
 {
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (!strcmp(kinds[i].name, name))
@@ -133,14 +133,14 @@ static const struct sim_script_kind *kind_find(const char *name)
 
 const struct conf_row *sim_script_rows(const char *kind)
 {
-    const struct sim_script_kind *k = kind_find(kind);
+    const struct sim_script_kind *k = sim_script_kind_of(kind);
 
     return k ? k->rows : NULL;
 }
 
 void sim_script_load(struct sim_script *s, const char *kind, const struct conf_node *node)
 {
-    s->kind = kind_find(kind);
+    s->kind = sim_script_kind_of(kind);
     s->kind->load(s, node);
 }
 

@@ -48,6 +48,7 @@ struct sim_script {
 
 /* Names of the kinds for a CONF_CHOICE, and each one's rows. */
 extern const char *const sim_script_names[];
+const struct sim_script_kind *sim_script_kind_of(const char *name);
 const struct conf_row *sim_script_rows(const char *kind);
 void sim_script_load(struct sim_script *s, const char *kind, const struct conf_node *node);
 

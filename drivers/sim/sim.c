@@ -206,8 +206,10 @@ int sim_start(struct sim *s)
     while (read(s->wake, &none, sizeof(none)) > 0)
         ;
     s->stopping = false;
-    sim_frame_log_start(s->log, sim_line_timing(s->line), sim_seed(s));
-    s->start_ns = monotonic_ns();
+    if (!s->start_ns) { /* the line's time never goes back */
+        sim_frame_log_start(s->log, sim_line_timing(s->line), sim_seed(s));
+        s->start_ns = monotonic_ns();
+    }
     int rc = pthread_create(&s->thread, NULL, play, s);
     s->running = rc == 0;
     return -rc;

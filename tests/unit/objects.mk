@@ -9,3 +9,7 @@ test-y += test_mqtt_packets
 test-y += test_mqtt_robust
 test-y += test_mqtt_statements
 test-y += test_mqtt_topics
+test-$(CONFIG_SIM) += test_sim
+test-$(CONFIG_SIM) += test_sim_fault
+test-$(CONFIG_SIM) += test_sim_line
+test-$(CONFIG_SIM) += test_sim_slave
