@@ -23,9 +23,14 @@ enum {
 
 static void set_state(struct uplink *u, enum uplink_state state)
 {
-    u->state = state;
+    bool turned = (u->state == UPLINK_CONNECTED) != (state == UPLINK_CONNECTED) || !u->turned;
+
     u->since = clock_boot_us();
-    u->since_wall = clock_wall_us();
+    if (turned) {
+        u->turned = u->since;
+        u->turned_wall = clock_wall_us();
+    }
+    u->state = state;
 }
 
 static const struct url *url_in_use(const struct uplink *u)

@@ -57,10 +57,11 @@ struct uplink {
 
     enum uplink_state state;
     uint64_t since;
-    int64_t since_wall;
-    size_t url;    /* tried now or next */
-    char **faults; /* of each url: why it failed last; NULL: it did not since we were connected */
-    char *fault;   /* the last one; NULL: none since the start */
+    uint64_t turned;     /* when it was last connected or lost */
+    int64_t turned_wall; /* the same by the wall clock */
+    size_t url;          /* tried now or next */
+    char **faults;       /* of each url: why it failed last; NULL: it did not since we were connected */
+    char *fault;         /* the last one; NULL: none since the start */
     struct backoff backoff;
     bool refused; /* in this round one url refused us for a reason that people have to mend */
 

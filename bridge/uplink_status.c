@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "bridge/uplink_private.h"
 
-static const char *const state_names[] = {
+static const char *const phases[] = {
     [UPLINK_WAITING] = "waiting",     [UPLINK_CONNECTING] = "connecting", [UPLINK_GREETING] = "greeting",
     [UPLINK_CONNECTED] = "connected", [UPLINK_STOPPED] = "stopped",
 };
@@ -18,14 +18,19 @@ static void add_connection(const struct uplink *u, cJSON *o)
 {
     const char *cipher = u->attempt ? conn_cipher(&u->attempt->conn) : "";
     char since[32];
+    bool online = u->state == UPLINK_CONNECTED;
 
     cJSON_AddStringToObject(o, "url", u->settings->urls[u->url].text);
-    cJSON_AddStringToObject(o, "state", state_names[u->state]);
+    /* A try that fails is no change: who watches state and since must not hear of each. */
+    cJSON_AddStringToObject(o, "state", online ? "online" : "offline");
+    cJSON_AddStringToObject(o, "phase", phases[u->state]);
     if (clock_is_set()) {
-        clock_format(u->since_wall, since);
+        clock_format(u->turned_wall, since);
         cJSON_AddStringToObject(o, "since", since);
     }
-    add(o, "since_s", (clock_boot_us() - u->since) / 1000000);
+    add(o, "since_s", (clock_boot_us() - u->turned) / 1000000);
+    if (u->fault && !online)
+        cJSON_AddStringToObject(o, "error", u->fault);
     if (u->fault)
         cJSON_AddStringToObject(o, "last_error", u->fault);
     if (*cipher)
@@ -44,33 +49,41 @@ static void add_backlog(const struct uplink *u, cJSON *o)
     const struct session *s = u->session;
 
     add(o, "backlog", session_backlog(s));
-    add(o, "backlog_bytes", s->bytes);
-    add(o, "backlog_max_bytes", s->limits.bytes);
+    add(o, "bytes", s->bytes);
+    add(o, "bytes_most", s->limits.bytes);
     add(o, "oldest_s", session_oldest_s(s));
     add(o, "in_flight", s->in_flight);
     cJSON_AddStringToObject(o, "when_full", policies[s->limits.full]);
 }
 
-/* What was dropped, and by which rule. */
+/* What was dropped, why, and what of it is no fault but meant. */
 static void add_drops(const struct uplink *u, cJSON *o)
 {
     const struct queue_counts *q = &u->session->counts;
-    cJSON *d = cJSON_AddObjectToObject(o, "dropped");
+    const struct uplink_counts *c = &u->counts;
+    const struct {
+        const char *name;
+        uint64_t count;
+        bool meant;
+    } drops[] = {
+        {"oldest", q->dropped_oldest, false},     {"newest", q->dropped_newest, false},
+        {"refused", q->refused, false},           {"expired", q->expired, true}, /* has a member of its own */
+        {"qos0", q->dropped_qos0, false},         {"too_large", q->too_large + c->too_large, false},
+        {"rejected", c->rejected, false},         {"no_rule", c->no_rule, false},
+        {"no_topic", c->no_topic, false},         {"loop", c->loop, true},
+        {"in_no_rule", c->in_no_rule, false},     {"in_no_topic", c->in_no_topic, false},
+        {"in_too_large", c->in_too_large, false}, {"in_refused", c->in_refused, true}, /* it comes again */
+    };
+    cJSON *each = cJSON_CreateObject();
+    uint64_t sum = 0;
 
-    add(d, "oldest", q->dropped_oldest);
-    add(d, "newest", q->dropped_newest);
-    add(d, "refused", q->refused);
-    add(d, "expired", q->expired);
-    add(d, "qos0", q->dropped_qos0);
-    add(d, "too_large", q->too_large + u->counts.too_large);
-    add(d, "loop", u->counts.loop);
-    add(d, "no_rule", u->counts.no_rule);
-    add(d, "no_topic", u->counts.no_topic);
-    add(d, "rejected", u->counts.rejected);
-    add(d, "in_no_rule", u->counts.in_no_rule);
-    add(d, "in_no_topic", u->counts.in_no_topic);
-    add(d, "in_too_large", u->counts.in_too_large);
-    add(d, "in_refused", u->counts.in_refused);
+    for (size_t i = 0; i < ARRAY_SIZE(drops); i++) {
+        add(each, drops[i].name, drops[i].count);
+        sum += drops[i].meant ? 0 : drops[i].count;
+    }
+    add(o, "dropped", sum);
+    add(o, "expired", q->expired);
+    cJSON_AddItemToObject(o, "drops", each);
 }
 
 void uplink_status(const struct uplink *u, cJSON *into)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs of cmocka, in the order of the layers that they test. Sorted by name within a layer.
 test-y += test_base
+test-y += test_bridge_pace
+test-y += test_bridge_remap
+test-y += test_bridge_settings
 test-y += test_conf
 test-y += test_crypto
 test-y += test_ctl
