@@ -45,6 +45,14 @@ int mailbox_post(struct mailbox *m, struct list *item)
     return 0;
 }
 
+size_t mailbox_room(struct mailbox *m)
+{
+    pthread_mutex_lock(&m->lock);
+    size_t room = m->limit - m->count;
+    pthread_mutex_unlock(&m->lock);
+    return room;
+}
+
 static size_t take_locked(struct mailbox *m, struct list *out)
 {
     size_t count = m->count;

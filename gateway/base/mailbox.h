@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How threads hand things over: a bounded queue of owned items. Posting passes ownership; the taker swaps the whole
- * queue out under the lock and works outside it. Two kinds of taker: a thread that waits (mailbox_wait), or the
- * loop, which is woken by the function given at init (uv_async_send). Any thread may post. */
+/* How threads hand things over: a bounded queue of owned items. Posting passes ownership; the taker swaps the
+ * whole queue out under the lock and works outside it. Two kinds of taker: a thread that waits
+ * (mailbox_wait), or the loop, which is woken by the function given at init (uv_async_send). Any thread may
+ * post. */
 #ifndef SLUICE_BASE_MAILBOX_H
 #define SLUICE_BASE_MAILBOX_H
 
@@ -25,6 +26,9 @@ void mailbox_destroy(struct mailbox *m); /* items still inside are not freed */
 
 /* 0, or -EAGAIN when the box is full: then the item is still the caller's. */
 int mailbox_post(struct mailbox *m, struct list *item);
+
+/* How many more items there is room for. Who is the only poster can rely on it. */
+size_t mailbox_room(struct mailbox *m);
 
 /* Appends all that is there to out; returns how many. */
 size_t mailbox_take(struct mailbox *m, struct list *out);

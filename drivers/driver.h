@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A driver is what stands behind a line's `protocol`: its configuration rows and what plays it. The service
+ * `lines` knows only the table drivers[], which the Makefile generates. All calls on the loop's thread; a
+ * driver with threads of its own wakes the loop by field_wake() and is then asked to take what they brought.
+ */
+#ifndef SLUICE_DRIVERS_DRIVER_H
+#define SLUICE_DRIVERS_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+
+struct cJSON;
+struct field;
+
+/* A line of the configuration and the devices that name it. */
+struct driver_conf {
+    const struct conf_node *line;
+    const struct conf_node **devices;
+    size_t device_count;
+};
+
+struct driver_load {
+    size_t points, requests; /* requests: to read everything once */
+    uint64_t cycle_us;       /* reading everything once, one request after the other */
+    double load;             /* of the line's time; 1 is all of it */
+};
+
+struct driver {
+    const char *name;   /* protocol */
+    const char *device; /* kind of the devices on such a line: their `protocol` */
+    const struct conf_row *line_rows, *device_rows;
+    void (*check)(struct conf *c, const struct driver_conf *line);
+    void (*predict)(const struct driver_conf *line, struct driver_load *out);
+    /* Starts to play the line; 0 or -E… (logged). The configuration may go when it returns. */
+    int (*start)(void **out, struct field *f, const struct driver_conf *line);
+    /* Publishes what threads brought. NULL: there are none. */
+    void (*take)(void *line);
+    void (*stop)(void *line);    /* begins to end */
+    bool (*stopped)(void *line); /* true when free() will not wait */
+    void (*free)(void *line);    /* after stop(); waits, publishes what was still to be */
+    /* Adds the line's own object and one for each device. */
+    void (*status)(void *line, struct cJSON *lines, struct cJSON *devices);
+};
+
+extern const struct driver *const drivers[]; /* ends with NULL */
+/* All that there are, built or not; end with NULL. */
+extern const char *const driver_names[], *const driver_device_names[];
+
+#endif

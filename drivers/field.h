@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all drivers publish through: readings with their numbers, the presence of devices, and the wake-up of
+ * the loop by a driver's thread. Owned by the service `lines`. Loop thread, except field_wake. */
+#ifndef SLUICE_DRIVERS_FIELD_H
+#define SLUICE_DRIVERS_FIELD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "broker/broker.h"
+#include "drivers/reading.h"
+
+struct gateway;
+
+/* The readings of one group. Lasts from the first start of the group until the process ends, whatever lines
+ * do, so that no number is given twice. */
+struct field_series {
+    struct map_node node;
+    char *key; /* "device/group" */
+    uint32_t count;
+    uint64_t published, committed; /* n of the newest; 0: none yet */
+    struct {
+        uint64_t n;
+        store_ticket ticket;
+    } waiting, newest; /* for the disk; n 0: none */
+};
+
+enum device_state { DEVICE_UNKNOWN, DEVICE_ONLINE, DEVICE_STALE, DEVICE_DEAD };
+
+struct field {
+    struct gateway *gw;
+    uv_async_t wake;
+    struct broker_waiter calm;     /* while the disk does not keep up */
+    void (*take)(struct field *f); /* on the loop, when threads have brought something */
+    struct map series;
+    bool closed;
+};
+
+/* 0 or -E…. */
+int field_open(struct field *f, struct gateway *gw, void (*take)(struct field *f));
+void field_close(struct field *f); /* f->closed tells when its handle is gone */
+
+/* Any thread; arg is the field. take() follows on the loop. */
+void field_wake(void *arg);
+
+/* True when take() may publish. False: it is called again when the disk has caught up. */
+bool field_may_publish(struct field *f);
+
+struct field_series *field_series(struct field *f, const char *device, const char *group);
+
+/* Gives the reading its number and publishes it, as one message or one for each point. */
+void field_publish(struct field *f, struct field_series *s, struct reading *r, uint8_t qos, bool per_point);
+
+/* Presence, retained. since_us: CLOCK_BOOTTIME. */
+void field_publish_state(struct field *f, const char *device, enum device_state state, uint64_t since_us,
+                         const char *reason);
+/* The device is no longer configured: its presence is taken back. */
+void field_forget(struct field *f, const char *device);
+
+/* n of the newest reading that is on disk where anybody durable wanted it, else of the newest published. */
+uint64_t field_committed(struct field *f, struct field_series *s);
+
+const char *device_state_name(enum device_state state);
+
+#endif

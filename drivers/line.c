@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drivers/line.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, TIMER_SLACK_NS = 1000 };
+
+bool line_stopping(const struct line *l)
+{
+    return atomic_load(&l->stopping);
+}
+
+static void pause_ms(struct line *l, int ms)
+{
+    struct pollfd p = {.fd = l->wake_fd, .events = POLLIN};
+
+    poll(&p, 1, ms);
+}
+
+/* The simulator tells its mistakes one a line. */
+static void on_one_line(char *text)
+{
+    for (char *at = text; (at = strchr(at, '\n'));)
+        *at = at[1] ? ' ' : 0;
+}
+
+static void serve_one_port(struct line *l, bool *was_down, int *retry_ms)
+{
+    struct port port;
+    char why[512] = "";
+    int err = port_open(&port, &l->settings, why, sizeof why);
+
+    if (!err) {
+        if (port.parity_lost)
+            log_info("line %s: %s is a pseudo terminal and carries no parity", l->name, l->settings.spec);
+        log_info("line %s: open on %s", l->name, l->settings.spec);
+        *was_down = false;
+        *retry_ms = RETRY_FIRST_MS;
+        err = l->ops->serve(l->arg, l, &port);
+        port_close(&port);
+        snprintf(why, sizeof why, "%s was lost: %s", l->settings.spec, strerror(-err));
+    }
+    if (!err || line_stopping(l))
+        return;
+    on_one_line(why);
+    if (!*was_down) {
+        log_error("line %s: %s; trying again until it is there", l->name, why);
+        l->ops->down(l->arg, l, why);
+    }
+    *was_down = true;
+    pause_ms(l, *retry_ms);
+    *retry_ms = *retry_ms * 2 < RETRY_MOST_MS ? *retry_ms * 2 : RETRY_MOST_MS;
+}
+
+static void *run(void *arg)
+{
+    struct line *l = arg;
+    bool was_down = false;
+    int retry_ms = RETRY_FIRST_MS;
+
+    /* The silences on the wire are a few milliseconds; the usual slack of 50 µs would show. */
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
+    while (!line_stopping(l))
+        serve_one_port(l, &was_down, &retry_ms);
+    atomic_store(&l->ended, true);
+    l->mail.wake(l->mail.wake_arg);
+    return NULL;
+}
+
+int line_start(struct line *l, void (*wake)(void *arg), void *wake_arg)
+{
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->wake_fd < 0)
+        return -errno;
+    mailbox_init(&l->mail, LINE_MAIL_MAX, wake, wake_arg);
+    atomic_init(&l->stopping, false);
+    atomic_init(&l->ended, false);
+    int err = pthread_create(&l->thread, NULL, run, l);
+    if (err) {
+        mailbox_destroy(&l->mail);
+        close(l->wake_fd);
+    }
+    return -err;
+}
+
+void line_stop(struct line *l)
+{
+    uint64_t one = 1;
+
+    atomic_store(&l->stopping, true);
+    if (write(l->wake_fd, &one, sizeof one) < 0)
+        log_error("line %s: cannot wake its thread: %s", l->name, strerror(errno));
+}
+
+bool line_ended(const struct line *l)
+{
+    return atomic_load(&l->ended);
+}
+
+void line_join(struct line *l)
+{
+    pthread_join(l->thread, NULL);
+}
+
+void line_free(struct line *l)
+{
+    mailbox_destroy(&l->mail);
+    close(l->wake_fd);
+}

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# driver-y: rows of the table of drivers, as symbol:protocol:kind of device. port-y: rows of the table of ports.
+obj-y += drivers/field.o
+obj-y += drivers/line.o
+obj-y += drivers/lines.o
+obj-y += drivers/port.o
+obj-y += drivers/port_serial.o
+obj-y += drivers/reading.o
+obj-y += drivers/schedule.o
+obj-$(CONFIG_SIM) += drivers/port_sim.o
+obj-y += build/generated/drivers.o
+service-y += service_lines
+port-y += port_path
+port-y += port_usb
+port-$(CONFIG_SIM) += port_sim
+
+# The rule below must not become what a bare `make` makes.
+.DEFAULT_GOAL := all
+
+driver_part = $(word $(1),$(subst :, ,$(2)))
+define drivers_c
+#include "drivers/driver.h"
+#include "drivers/port.h"
+
+$(foreach d,$(driver-y),extern const struct driver $(call driver_part,1,$d);$(newline))
+$(foreach p,$(port-y),extern const struct port_kind $p;$(newline))
+const struct driver *const drivers[] = {
+$(foreach d,$(driver-y),    &$(call driver_part,1,$d),$(newline))    NULL,
+};
+
+const char *const driver_names[] = {
+$(foreach d,$(driver-y) $(driver-) $(driver-n),    "$(call driver_part,2,$d)",$(newline))    NULL,
+};
+
+const char *const driver_device_names[] = {
+$(foreach k,$(sort $(foreach d,$(driver-y) $(driver-) $(driver-n),$(call driver_part,3,$d))),    "$k",$(newline))    NULL,
+};
+
+const struct port_kind *const port_kinds[] = {
+$(foreach p,$(port-y),    &$p,$(newline))    NULL,
+};
+endef
+
+build/generated/drivers.c: FORCE
+	$(shell mkdir -p $(@D))$(file >$@.new,$(drivers_c))
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
