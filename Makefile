@@ -2,6 +2,7 @@
 # One make for the whole house. Each folder's objects.mk lists what it adds:
 #   obj-y       objects of the daemon, by path from here; obj-$(CONFIG_X) when X is chosen
 #   sim-y       what build/sluice-sim has beyond libsluice.a; ctl-y: the same of build/sluicectl
+#   gen-y       sources that the list itself generates, $(GEN)/NAME.c
 #   service-y   rows of the generated table of services, started in the order of the folders below
 #   feature-$(CONFIG_X) += bridges:CONFIG_X    what a configuration file cannot use while X is off
 #   test-y      programs of tests/unit; test-obj-y: objects that all of them are linked with
@@ -19,26 +20,38 @@ WERROR ?= $(if $(wildcard .git),1)
 Q := $(if $(V),,@)
 
 # --- what is built ---------------------------------------------------------------------------------------------
-CONFIG := $(or $(wildcard .config),board/generic/config)
-include $(CONFIG)
+.DEFAULT_GOAL := all
 
-folders := gateway gateway/base gateway/codec gateway/net gateway/store gateway/broker gateway/ops gateway/ctl \
-	drivers $(patsubst %/,%,$(sort $(wildcard drivers/*/))) bridge tests/unit
-lists := $(wildcard $(folders:=/objects.mk))
-include $(lists)
-
-# --- how it is built -------------------------------------------------------------------------------------------
 ifeq ($(SAN),fuzz)
 CC := clang
 endif
 O := build$(if $(SAN),/$(SAN),$(if $(findstring clang,$(CC)),/clang))
-GEN := build/generated
+GEN := $(O)/generated
 
+define newline
+
+
+endef
+# Writes a variable to the target, and touches the target only when what it says has changed.
+define generate
+$(shell mkdir -p $(@D))$(file >$@.new,$($(1)))
+@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+endef
+
+CONFIG := $(or $(wildcard .config),board/generic/config)
+include $(CONFIG)
+
+gen-y := services
+folders := gateway gateway/base gateway/codec gateway/net gateway/store gateway/broker gateway/ops gateway/ctl \
+	drivers $(patsubst %/,%,$(sort $(wildcard drivers/*/))) bridge tests/unit
+include $(wildcard $(folders:=/objects.mk))
+
+# --- how it is built -------------------------------------------------------------------------------------------
 packages := libuv sqlite3 libconfig libcjson libserialport libmodbus $(if $(CONFIG_SYSTEMD),libsystemd)
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Wmissing-prototypes $(if $(WERROR),-Werror)
 harden := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
 CFLAGS ?= -O2 -g
-LDLIBS = $(shell pkg-config --libs $(packages)) -lmbedtls -lmbedx509 -lmbedcrypto -lm -lpthread
+LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lmbedtls -lmbedx509 -lmbedcrypto -lm -lpthread
 LDFLAGS += -Wl,--as-needed
 
 san-asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
@@ -52,10 +65,10 @@ extra := $(harden)
 LDFLAGS += -pie -Wl,-z,relro,-z,now
 endif
 # A limits.h of ours in gateway/ itself would still be taken for the system's: by the #include_next of gcc's own.
-all_cflags = -std=gnu17 -D_GNU_SOURCE -iquote gateway -iquote . -iquote build $(warnings) $(CFLAGS) $(extra) \
-	$(shell pkg-config --cflags $(packages))
+all_cflags := -std=gnu17 -D_GNU_SOURCE -iquote gateway -iquote . -iquote $(O) $(warnings) $(CFLAGS) $(extra) \
+	$(shell pkg-config --cflags $(packages) 2>/dev/null)
 
-objects := $(addprefix $(O)/,$(obj-y)) $(O)/services.o
+objects := $(addprefix $(O)/,$(obj-y)) $(patsubst %,$(GEN)/%.o,$(gen-y))
 tests := $(addprefix $(O)/tests/unit/,$(test-y))
 fuzzers := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
 shared := $(addprefix $(O)/,$(test-obj-y))
@@ -85,23 +98,20 @@ $(O)/%.o: %.c $(O)/flags | $(GEN)/autoconf.h
 	@echo "  CC    $@"
 	$(Q)$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
 
-$(O)/services.o: $(GEN)/services.c $(O)/flags | $(GEN)/autoconf.h
+$(GEN)/%.o: $(GEN)/%.c $(O)/flags | $(GEN)/autoconf.h
 	$(Q)$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
 
-# These are made anew at each run, and touched only when what they say has changed.
+flags := $(CC) $(all_cflags)
 $(O)/flags: FORCE
-	@mkdir -p $(@D)
-	@echo '$(CC) $(all_cflags)' > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@pkg-config --print-errors --exists $(packages) || { echo "make deps installs what is missing"; exit 1; }
+	$(call generate,flags)
 
 $(GEN)/autoconf.h: FORCE
 	@mkdir -p $(@D)
 	@sed -n 's/^\(CONFIG_[A-Z0-9_]*\)=y$$/#define \1 1/p; t; s/^\(CONFIG_[A-Z0-9_]*\)=\(.*\)/#define \1 \2/p' \
-		$(CONFIG) > $@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+		$(CONFIG) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-define newline
-
-
-endef
 define services_c
 #include "service.h"
 
@@ -116,10 +126,10 @@ $(foreach f,$(feature-) $(feature-n),    {"$(firstword $(subst :, ,$f))", "$(las
 endef
 
 $(GEN)/services.c: FORCE
-	$(shell mkdir -p $(@D))$(file >$@.new,$(services_c))
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	$(call generate,services_c)
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+everything := $(objects) $(addprefix $(O)/,$(ctl-y) $(sim-y)) $(O)/gateway/main.o $(tests:=.o) $(shared)
+-include $(everything:.o=.d) $(fuzzers:=.d)
 
 # --- choosing --------------------------------------------------------------------------------------------------
 .PHONY: defconfig menuconfig savedefconfig olddefconfig
@@ -131,35 +141,56 @@ menuconfig savedefconfig olddefconfig:
 
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
-suites := $(wildcard tests/proto tests/field tests/durability)
 
 .PHONY: deps check unit lint fuzz fuzz-run bench soak demo check-trixie
 deps:
-	tests/install-deps.sh
+	tests/install-deps.sh build
+
+# tests/check.sh lists the steps; they are targets below.
+check:
+	tests/check.sh
 
 unit: $(tests)
 	tests/unit/run.sh $(or $(SAN),plain) $(tests)
 
 lint: all $(tests)
-	$(PYTHON) -m pytest -q tests/lint
-	$(PYTHON) tests/lint/lint.py $(objects) $(addprefix $(O)/,$(ctl-y) $(sim-y)) $(O)/gateway/main.o $(tests:=.o)
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
+	$(PYTHON) tests/lint/lint.py $(everything)
 
 fuzz:
 	$(MAKE) SAN=fuzz fuzz-run
 fuzz-run: $(fuzzers)
 	tests/fuzz/run.sh $(SECONDS_EACH) $(fuzzers)
 
-check: deps
-	$(MAKE) WERROR=1 all
-	$(MAKE) WERROR=1 CC=clang all
-	$(MAKE) lint
-	$(MAKE) SAN=asan unit
-	$(MAKE) SAN=tsan unit
-	$(MAKE) SECONDS_EACH=10 fuzz
-	$(if $(suites),$(PYTHON) -m pytest -q $(suites))
+demo:
+	tests/install-deps.sh demo
+	$(MAKE) all
+	$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
+
+bench: all
+	$(PYTHON) tests/bench/bench.py
+
+soak: all
+	$(PYTHON) -m pytest -q tests/durability --soak
+
+check-trixie:
+	tests/check-trixie.sh
 
 # --- keeping house ---------------------------------------------------------------------------------------------
-.PHONY: format clean
+.PHONY: install docs format clean
+# The configuration is the site's own: what is there stays.
+install: all
+	install -D -t $(DESTDIR)$(prefix)/sbin $(O)/sluiced
+	install -D -t $(DESTDIR)$(prefix)/bin $(O)/sluicectl $(filter %/sluice-sim,$(programs))
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/doc/sluice README.md LICENSE $(wildcard docs/*.md)
+	cd rootfs/overlay/usr && find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR))/$(prefix)/{} \;
+	[ -e $(DESTDIR)$(sysconfdir)/sluice/sluice.conf ] || \
+		install -D -m 640 rootfs/overlay/etc/sluice/sluice.conf $(DESTDIR)$(sysconfdir)/sluice/sluice.conf
+
+# The reference of all keys, from the same rows that check them.
+docs: $(O)/sluiced
+	{ cat docs/configuration.head.md; $(O)/sluiced --manual; } > docs/configuration.md
+
 format:
 	git ls-files '*.[ch]' | xargs clang-format -i
 

@@ -8,14 +8,11 @@ obj-y += drivers/port_serial.o
 obj-y += drivers/reading.o
 obj-y += drivers/schedule.o
 obj-$(CONFIG_SIM) += drivers/port_sim.o
-obj-y += build/generated/drivers.o
+gen-y += drivers
 service-y += service_lines
 port-y += port_path
 port-y += port_usb
 port-$(CONFIG_SIM) += port_sim
-
-# The rule below must not become what a bare `make` makes.
-.DEFAULT_GOAL := all
 
 driver_part = $(word $(1),$(subst :, ,$(2)))
 define drivers_c
@@ -41,6 +38,5 @@ $(foreach p,$(port-y),    &$p,$(newline))    NULL,
 };
 endef
 
-build/generated/drivers.c: FORCE
-	$(shell mkdir -p $(@D))$(file >$@.new,$(drivers_c))
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(GEN)/drivers.c: FORCE
+	$(call generate,drivers_c)

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Debian packages that Sluice needs: install-deps.sh [--list] [build|demo|check]; each set holds the one before it.
+# Installs what is missing, with sudo when not root; --list only prints.
+set -eu
+
+build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev libserialport-dev libmodbus-dev
+    libconfig-dev libcjson-dev libsystemd-dev"
+demo="openssl procps python3"
+check="git clang clang-format libclang-rt-dev llvm binutils util-linux libcmocka-dev python3-pytest python3-kconfiglib
+    python3-paho-mqtt python3-pymodbus mosquitto mosquitto-clients mbpoll socat tshark strace"
+
+list=
+if [ "${1:-}" = --list ]; then
+    list=yes
+    shift
+fi
+case ${1:-build} in
+build) wanted="$build" ;;
+demo) wanted="$build $demo" ;;
+check) wanted="$build $demo $check" ;;
+*) echo "install-deps.sh: \"$1\" is none of: build, demo, check" >&2 && exit 2 ;;
+esac
+[ -n "$list" ] && printf '%s\n' $wanted && exit
+
+if ! command -v dpkg-query apt-get >/dev/null; then
+    echo "install-deps.sh: no Debian; install what these packages hold and go on with make:" $wanted >&2
+    exit 1
+fi
+missing=()
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "install-deps.sh: neither root nor sudo; have an administrator run: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+echo "installing ${missing[*]}"
+"${as_root[@]}" apt-get -qq update
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"
