@@ -18,6 +18,8 @@ static const char usage[] = "usage: sluice-sim FILE [--link PATH] [--log FILE] [
                             "  --log FILE     one line for each frame\n"
                             "  --seed N       of all chance; the same seed makes the same faults\n"
                             "  --seconds N    end by itself after so long\n"
+                            "  --check        only look for mistakes in FILE\n"
+                            "  --manual       print what FILE may hold\n"
                             "  --help         this text\n"
                             "  --version\n"
                             "SIGUSR1 prints the counters; they are printed at the end, too.\n";
@@ -26,6 +28,7 @@ struct arguments {
     const char *file, *link;
     struct sim_options options;
     uint64_t seconds; /* 0: no end */
+    bool check;
 };
 
 static uint64_t number(const char *text, const char *option)
@@ -48,6 +51,8 @@ static void parse(struct arguments *a, int argc, char **argv)
         {"log", required_argument, NULL, 'o'},
         {"seed", required_argument, NULL, 's'},
         {"seconds", required_argument, NULL, 't'},
+        {"check", no_argument, NULL, 'c'},
+        {"manual", no_argument, NULL, 'm'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
@@ -67,6 +72,12 @@ static void parse(struct arguments *a, int argc, char **argv)
         case 't':
             a->seconds = number(optarg, "seconds");
             break;
+        case 'c':
+            a->check = true;
+            break;
+        case 'm':
+            sim_manual(stdout);
+            exit(0);
         case 'h':
             fputs(usage, stdout);
             exit(0);
@@ -122,6 +133,32 @@ static void wait_end(struct sim *s, const sigset_t *signals, uint64_t seconds)
     }
 }
 
+static void block_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+/* Plays until the end. */
+static int play(struct sim *s, const struct arguments *a, const sigset_t *signals)
+{
+    int rc = sim_start(s);
+
+    if (rc < 0) {
+        fprintf(stderr, "sluice-sim: cannot start: %s\n", strerror(-rc));
+        return rc;
+    }
+    printf("%s seed %" PRIu64 "\n", a->link ? a->link : sim_tty(s), sim_seed(s));
+    fflush(stdout);
+    wait_end(s, signals, a->seconds);
+    sim_stop(s);
+    sim_summary(s, stderr);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -131,27 +168,19 @@ int main(int argc, char **argv)
     int rc;
 
     parse(&a, argc, argv);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before there are threads, which take it over */
-    if (sim_open(&s, a.file, &a.options, error, sizeof(error)) < 0) {
+    block_signals(&signals);
+    rc = a.check ? sim_check(a.file, error, sizeof(error))
+                 : sim_open(&s, a.file, &a.options, error, sizeof(error));
+    if (rc < 0)
         fprintf(stderr, "%s\n", error);
-        return 1;
-    }
+    if (rc < 0 || a.check)
+        return rc ? 1 : 0;
     rc = a.link ? make_link(a.link, sim_tty(s)) : 0;
-    if (rc == 0)
-        rc = sim_start(s);
     if (rc == 0) {
-        printf("%s seed %" PRIu64 "\n", a.link ? a.link : sim_tty(s), sim_seed(s));
-        fflush(stdout);
-        wait_end(s, &signals, a.seconds);
-        sim_stop(s);
-        sim_summary(s, stderr);
+        rc = play(s, &a, &signals);
+        if (a.link)
+            unlink(a.link);
     }
-    if (a.link && rc == 0)
-        unlink(a.link);
     sim_close(s);
     return rc ? 1 : 0;
 }

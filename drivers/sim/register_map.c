@@ -22,9 +22,14 @@ enum { ADDRESSES = 65536 };
          .max = ADDRESSES,                                                                                   \
          .help = "How many values"},                                                                         \
         {.name = "name",                                                                                     \
-         .type = CONF_STRING,                                                                                \
+         .type = CONF_NAME,                                                                                  \
          .help = "What the log calls it; the table and address otherwise"},                                  \
-        {.name = "spread", .type = CONF_FLOAT, .def = "0", .help = "Added once more to each further " what}, \
+        {.name = "spread",                                                                                   \
+         .type = CONF_FLOAT,                                                                                 \
+         .def = "0",                                                                                         \
+         .min = -1e9,                                                                                        \
+         .max = 1e9,                                                                                         \
+         .help = "Added once more to each further " what},                                                   \
         {.name = "writable", .type = CONF_BOOL, .def = "false", .help = "Whether the master may write it"},  \
         {.name = "exception",                                                                                \
          .type = CONF_INT,                                                                                   \

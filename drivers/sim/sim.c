@@ -108,6 +108,24 @@ int sim_open_virtual(struct sim **out, const char *file, const struct sim_option
     return rc;
 }
 
+int sim_check(const char *file, char *error, size_t size)
+{
+    struct sim_conf conf = {0};
+    struct sim_line *line;
+    int rc = sim_conf_load(&conf, &line, file, error, size);
+
+    sim_line_free(line);
+    sim_conf_free(&conf);
+    return rc;
+}
+
+void sim_manual(FILE *out)
+{
+    const struct conf_row *const tables[] = {sim_conf_rows};
+
+    conf_manual(tables, 1, out);
+}
+
 const char *sim_tty(const struct sim *s)
 {
     return s->tty;

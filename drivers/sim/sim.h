@@ -53,6 +53,12 @@ int sim_open(struct sim **out, const char *file, const struct sim_options *optio
 int sim_open_virtual(struct sim **out, const char *file, const struct sim_options *options, char *error,
                      size_t size);
 
+/* Only looks for mistakes in file; no effects. Results as of sim_open. */
+int sim_check(const char *file, char *error, size_t size);
+
+/* Prints what such a file may hold. */
+void sim_manual(FILE *out);
+
 /* The path that the master opens. */
 const char *sim_tty(const struct sim *s);
 uint64_t sim_seed(const struct sim *s);

@@ -148,6 +148,36 @@ static void requests_without_silence_are_one_broken_frame(void **state)
     sim_close(f.sim);
 }
 
+static void request_is_measured_by_its_function(void **state)
+{
+    static const char *const requests[] = {"01 01 0000 0001",
+                                           "01 02 0000 0001",
+                                           "01 03 0000 0001",
+                                           "01 04 0000 0001",
+                                           "01 05 0000 ff00",
+                                           "01 06 0000 0001",
+                                           "01 0f 0000 000a 02 ffff",
+                                           "01 10 0000 0002 04 0001 0002",
+                                           "01 11",
+                                           "01 16 0000 ffff 0000",
+                                           "01 17 0000 0001 0000 0001 02 0001",
+                                           "01 2b 0e 01 00"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+        uint8_t bytes[64];
+        struct buf stream = {0};
+
+        buf_append(&stream, bytes, from_hex(requests[i], bytes));
+        sim_rtu_seal(&stream, 0);
+        size_t len = stream.len;
+        buf_append(&stream, bytes, 1);
+        assert_int_equal(sim_rtu_request((struct bytes){stream.data, stream.len}), len);
+        assert_int_equal(sim_rtu_request((struct bytes){stream.data, len - 1}), 0);
+        buf_free(&stream);
+    }
+}
+
 static void pause_inside_a_frame_is_judged(void **state)
 {
     struct fixture f;
@@ -312,6 +342,7 @@ int main(void)
         cmocka_unit_test(silence_after_a_reply_is_judged),
         cmocka_unit_test(strict_line_does_not_understand_haste),
         cmocka_unit_test(requests_without_silence_are_one_broken_frame),
+        cmocka_unit_test(request_is_measured_by_its_function),
         cmocka_unit_test(pause_inside_a_frame_is_judged),
         cmocka_unit_test(written_ahead_is_paced),
         cmocka_unit_test(master_into_a_reply_is_a_collision),

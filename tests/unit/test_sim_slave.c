@@ -5,6 +5,7 @@
 
 #include "sim_fixture.h"
 
+#include "drivers/sim/chance.h"
 #include "drivers/sim/script.h"
 
 static void crc_is_that_of_published_frames(void **state)
@@ -270,6 +271,41 @@ static void written_value_stays(void **state)
     sim_close(f.sim);
 }
 
+/* Requests of every function code with data by chance, cut or extended, but with a right CRC: each gets a
+ * reply of its own function or an exception. */
+static void any_request_is_answered_in_form(void **state)
+{
+    struct fixture f;
+    struct sim_chance chance = {7};
+
+    (void)state;
+    open_line(
+        &f, "baud = 115200;",
+        "{ name = \"s\"; unit = 1; coil = ( { at = 0; count = 3000; writable = true; } );"
+        "holding = ( { at = 0; count = 1000; writable = true; } ); input = ( { at = 0; count = 100; } ); }");
+    for (int i = 0; i < 100000; i++) {
+        struct buf frame = {0};
+        size_t len = sim_chance_below(&chance, 20);
+
+        buf_u8(&frame, 1);
+        buf_u8(&frame, (uint8_t)sim_chance_below(&chance, 64));
+        while (len--)
+            buf_u8(&frame, (uint8_t)(sim_chance_below(&chance, 3) ? sim_chance_below(&chance, 4)
+                                                                  : sim_chance_u64(&chance)));
+        uint8_t code = frame.data[1];
+        sim_rtu_seal(&frame, 0);
+        exchange_bytes(&f, frame.data, frame.len, 100000);
+        assert_in_range(f.len, 4, 256);
+        assert_int_equal(f.reply[0].value, 1);
+        assert_int_equal(f.reply[1].value & 0x7F, code);
+        if (f.reply[1].value & 0x80)
+            assert_in_range(f.reply[2].value, 1, 3);
+        buf_free(&frame);
+    }
+    assert_in_range(counts_of(&f).exceptions, 50000, 99000);
+    sim_close(f.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +318,7 @@ int main(void)
         cmocka_unit_test(values_are_functions_of_time),
         cmocka_unit_test(value_is_that_of_the_request),
         cmocka_unit_test(written_value_stays),
+        cmocka_unit_test(any_request_is_answered_in_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
