@@ -4,18 +4,22 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bridge/uplink.h"
 #include "broker/broker.h"
 #include "service.h"
 
+enum { GOODBYE_US = 600000 }; /* of the two seconds in which the daemon ends */
+
 static struct {
     struct uplink **all;
     size_t count;
-    size_t alive;
-    bool unsure; /* a reload failed: what runs is not what gw->conf says */
-} bridges;
+    struct uplink_ends ends;
+    uint64_t stop_by; /* CLOCK_BOOTTIME, µs */
+    bool unsure;      /* a reload failed: what runs is not what gw->conf says */
+} bridges = {.ends.leaving = LIST_INIT(bridges.ends.leaving)};
 
 static struct settings *read_settings(const struct gateway *gw, const struct conf *conf, size_t index)
 {
@@ -40,7 +44,7 @@ static const struct conf_node *find_node(const struct conf *conf, const char *na
 
 static void add_uplink(struct gateway *gw, struct settings *s)
 {
-    struct uplink *u = uplink_start(gw, s, &bridges.alive);
+    struct uplink *u = uplink_start(gw, s, &bridges.ends);
 
     if (!u)
         return;
@@ -170,12 +174,15 @@ static void stop(struct gateway *gw)
         uplink_stop(bridges.all[--bridges.count], "stopped");
     free(bridges.all);
     bridges.all = NULL;
+    bridges.stop_by = clock_boot_us() + GOODBYE_US;
 }
 
 static bool stopped(struct gateway *gw)
 {
     (void)gw;
-    return !bridges.alive;
+    if (clock_boot_us() > bridges.stop_by)
+        uplink_hurry(&bridges.ends);
+    return !bridges.ends.alive;
 }
 
 static void status(struct gateway *gw, struct cJSON *into)

@@ -195,7 +195,8 @@ static void on_gone(struct conn *c)
 {
     struct attempt *a = container_of(c, struct attempt, conn);
 
-    --*a->alive;
+    list_remove(&a->link);
+    a->ends->alive--;
     free(a);
 }
 
@@ -282,7 +283,8 @@ static void try_now(struct uplink *u)
     struct attempt *a = mem_alloc(sizeof(*a));
 
     a->uplink = u;
-    a->alive = u->alive;
+    a->ends = u->ends;
+    list_init(&a->link);
     u->tried_at = clock_boot_us();
     int err = conn_connect(&a->conn, u->gw->net, &target, &events);
     if (err) {
@@ -290,7 +292,7 @@ static void try_now(struct uplink *u)
         uplink_lost(u, false, "%s", strerror(-err));
         return;
     }
-    ++*u->alive;
+    u->ends->alive++;
     u->attempt = a;
     u->skip = 0;
     u->paused = false;
@@ -399,11 +401,19 @@ static void say_goodbye(struct uplink *u, const char *reason)
         wire_presence(uplink_free_lane(u), u->settings, false, reason, u->peer.retain, uplink_own_id(u));
     if (listens)
         wire_bare(uplink_free_lane(u), MQTT_DISCONNECT, u->settings->version);
+    if (listens)
+        list_add_tail(&u->ends->leaving, &u->attempt->link);
     struct conn *c = let_go(u);
     if (c && listens)
         conn_close(c);
     else if (c)
         conn_abort(c);
+}
+
+void uplink_hurry(struct uplink_ends *ends)
+{
+    for (struct list *it; (it = list_pop(&ends->leaving));)
+        conn_abort(&list_entry(it, struct attempt, link)->conn);
 }
 
 static void use_settings(struct uplink *u, struct settings *settings)
@@ -417,13 +427,13 @@ static void use_settings(struct uplink *u, struct settings *settings)
     u->backoff = (struct backoff){settings->backoff_min_ms, settings->backoff_max_ms, 0};
 }
 
-struct uplink *uplink_start(struct gateway *gw, struct settings *settings, size_t *alive)
+struct uplink *uplink_start(struct gateway *gw, struct settings *settings, struct uplink_ends *ends)
 {
     struct uplink *u = mem_alloc(sizeof(*u));
     int err;
 
     u->gw = gw;
-    u->alive = alive;
+    u->ends = ends;
     list_init(&u->waiter.link);
     use_settings(u, settings);
     if ((err = uplink_session_open(u))) {
@@ -433,7 +443,7 @@ struct uplink *uplink_start(struct gateway *gw, struct settings *settings, size_
         free(u);
         return NULL;
     }
-    ++*alive;
+    ends->alive++;
     uv_timer_init(gw->loop, &u->timer);
     uv_timer_init(gw->loop, &u->again);
     u->open_timers = 2;
@@ -486,7 +496,7 @@ static void on_timer_closed(uv_handle_t *h)
 
     if (--u->open_timers)
         return;
-    --*u->alive;
+    u->ends->alive--;
     release(u);
 }
 

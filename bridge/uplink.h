@@ -9,17 +9,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/list.h"
 #include "bridge/settings.h"
 
 struct cJSON;
 struct gateway;
 struct uplink;
 
+/* What is not freed yet, of all uplinks together. */
+struct uplink_ends {
+    size_t alive;        /* uplinks and connections */
+    struct list leaving; /* connections that said goodbye */
+};
+
 #define UPLINK_SESSION "\1bridge:" /* and the bridge's name */
 
-/* Takes settings over and begins to connect. *alive counts what is not freed yet: uplinks and connections.
- * NULL (logged, settings freed) when the broker has no room for the session. */
-struct uplink *uplink_start(struct gateway *gw, struct settings *settings, size_t *alive);
+/* Takes settings over and begins to connect. NULL (logged, settings freed) when the broker has no room for
+ * the session. */
+struct uplink *uplink_start(struct gateway *gw, struct settings *settings, struct uplink_ends *ends);
 
 /* New settings of the same name. anew: they differ in more than the contents of files: the connection is
  * ended in order and made again. Else it stays, and the next one uses the new certificates. The queue stays
@@ -28,7 +35,9 @@ void uplink_change(struct uplink *u, struct settings *settings, bool anew);
 
 /* Says offline and goodbye, then frees itself. The queue stays. */
 void uplink_stop(struct uplink *u, const char *reason);
-/* The same, and the session ends with its queue. */
+/* Waits no longer for upstreams that do not answer the goodbye. */
+void uplink_hurry(struct uplink_ends *ends);
+/* Stops, and the session ends with its queue. */
 void uplink_remove(struct uplink *u);
 
 const struct settings *uplink_settings(const struct uplink *u);

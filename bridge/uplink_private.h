@@ -23,7 +23,8 @@ enum uplink_state {
 struct attempt {
     struct conn conn;
     struct uplink *uplink; /* NULL: nobody is interested any more */
-    size_t *alive;
+    struct uplink_ends *ends;
+    struct list link; /* in ends->leaving */
 };
 
 struct uplink_counts {
@@ -53,7 +54,7 @@ struct uplink {
     uv_timer_t timer;        /* the next try; while there is an attempt: a tick each second */
     uv_timer_t again;        /* pace allows the next message */
     int open_timers;
-    size_t *alive;
+    struct uplink_ends *ends;
 
     enum uplink_state state;
     uint64_t since;
