@@ -301,17 +301,6 @@ static packet_handler *const handlers[16] = {
 
 /* ---- reading ---- */
 
-static void on_bad_packet(struct client *c, const struct mqtt_packet *p, uint8_t why)
-{
-    if (c->state == CLIENT_NEW && p->type == MQTT_CONNECT && why == MQTT_BAD_VERSION) {
-        c->version = p->connect.version >= MQTT_5 ? MQTT_5 : MQTT_3_1_1;
-        struct mqtt_packet answer = {.type = MQTT_CONNACK};
-        answer.connack.reason = why;
-        client_send_free(c, &answer);
-    }
-    client_refuse(c, why, "malformed packet");
-}
-
 static void on_packet(struct client *c, struct bytes whole)
 {
     struct mqtt_packet p;
@@ -319,14 +308,11 @@ static void on_packet(struct client *c, struct bytes whole)
 
     p.type = 0;
     if (mqtt_decode(whole.data, whole.len, c->version, &p, &why) != 0) {
-        on_bad_packet(c, &p, why);
+        client_refuse(c, why, "malformed packet");
         return;
     }
     if (c->state == CLIENT_NEW) {
-        if (p.type == MQTT_CONNECT)
-            client_on_connect(c, &p.connect);
-        else
-            client_refuse(c, MQTT_PROTOCOL_ERROR, "the first packet is not CONNECT"); /* [MQTT-3.1.0-1] */
+        client_on_connect(c, &p.connect);
         return;
     }
     if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
@@ -345,6 +331,10 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         size_t most = broker_limits(broker_of(c))->packet;
         if (c->state == CLIENT_NEW && most > FIRST_PACKET_MOST)
             most = FIRST_PACKET_MOST;
+        if (c->state == CLIENT_NEW && data[done] >> 4 != MQTT_CONNECT) {
+            client_refuse(c, MQTT_PROTOCOL_ERROR, "the first packet is not CONNECT"); /* [MQTT-3.1.0-1] */
+            break;
+        }
         int found = mqtt_frame(data + done, len - done, most, &header, &total);
         if (found < 0) {
             client_refuse(c, found == -EMSGSIZE ? MQTT_PACKET_TOO_LARGE : MQTT_MALFORMED, "packet length");

@@ -30,6 +30,10 @@ static void refuse_connect(struct client *c, uint8_t reason, const char *why)
 /* 0 or the reason to refuse; *why for the log. */
 static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const char **why)
 {
+    if (p->version != c->version) {
+        *why = "unknown protocol version"; /* [MQTT-3.1.2-2] */
+        return MQTT_BAD_VERSION;
+    }
     if (p->version == MQTT_5 && mqtt_has(&p->props, MQTT_AUTH_METHOD)) {
         *why = "unknown authentication method";
         return MQTT_BAD_AUTH_METHOD;
@@ -158,7 +162,7 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p)
     struct bytes id = p->client_id;
     bool present = false;
 
-    c->version = p->version;
+    c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
     uint8_t reason = judge(c, p, &why);
     if (reason) {
         refuse_connect(c, reason, why);

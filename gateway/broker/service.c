@@ -20,7 +20,7 @@
 #define TEXT_OF(x) #x
 #define TEXT(x)    TEXT_OF(x)
 
-enum { CLOSE_MS = 1500, CLOCK_EVERY_MS = 60000, FAIL_TICK_MS = 1000 };
+enum { CLOSE_MS = 1000, LINGER_MS = 300, CLOCK_EVERY_MS = 60000, FAIL_TICK_MS = 1000 };
 
 static const struct conf_row tls_rows[] = {
     {"cert", CONF_PATH, CONF_REQUIRED, .help = "certificate with its chain (PEM)"},
@@ -77,8 +77,8 @@ static const struct conf_row limit_rows[] = {
 };
 static const struct conf_row rows[] = {
     {"state_dir", CONF_PATH, .def = DEFAULT_STATE_DIR, .help = "where the database lives"},
-    {"store", CONF_GROUP, .rows = store_rows, .help = "how readings and messages go to disk"},
-    {"limits", CONF_GROUP, .rows = limit_rows, .help = "what bounds memory and disk"},
+    {"store", CONF_GROUP, .def = "", .rows = store_rows, .help = "how readings and messages go to disk"},
+    {"limits", CONF_GROUP, .def = "", .rows = limit_rows, .help = "what bounds memory and disk"},
     {"listeners", CONF_LIST, .rows = listener_rows, .help = "where local MQTT clients connect"},
     {0},
 };
@@ -97,7 +97,8 @@ static struct {
     struct list retired; /* of listeners that were taken away, while they have clients */
     uv_timer_t clock_timer, fail_timer;
     uint32_t fail_after_ms;
-    bool closing, store_done;
+    uint64_t closing_us;
+    bool store_done;
 } self;
 
 /* ---- check ---- */
@@ -370,7 +371,7 @@ static int reload(struct gateway *gw, const struct conf *next)
 static void stop(struct gateway *gw)
 {
     (void)gw;
-    self.closing = true;
+    self.closing_us = clock_boot_us();
     list_for_safe(it, &self.ports)
     {
         struct port *p = list_entry(it, struct port, link);
@@ -393,8 +394,11 @@ static void free_ports(void)
 
 static bool stopped(struct gateway *gw)
 {
-    if (net_count(gw->net))
+    if (net_count(gw->net)) {
+        if (clock_boot_us() - self.closing_us > LINGER_MS * 1000)
+            net_hurry(gw->net);
         return false;
+    }
     if (!self.store_done) {
         self.store_done = true;
         if (self.starts && gw->boot)

@@ -30,6 +30,8 @@ void net_flush(struct net *n, uint64_t committed);
 bool net_waiting(const struct net *n);
 /* End of the turn: on_gone of connections whose last handle has closed. */
 void net_bury(struct net *n);
+/* Ends the lingering of connections that are closed but whose peers have not closed: the process is about to end. */
+void net_hurry(struct net *n);
 /* Connections that are not buried yet. */
 size_t net_count(const struct net *n);
 
@@ -40,7 +42,7 @@ struct conn_events {
      * the rest is kept and offered again with what follows. It may close c, and must then return any number.
      */
     size_t (*on_data)(struct conn *c, const uint8_t *data, size_t len);
-    /* The backlog that made conn_backlog() exceed conn_high has fallen below half of it. May be NULL. */
+    /* The backlog that made conn_backlog() exceed high has fallen to half of that or less. May be NULL. */
     void (*on_drain)(struct conn *c);
     /* The stream has ended: by the peer, an error, or conn_close. Once, also when it never opened. why: for
      * people, NULL after conn_close. c must not be written to any more; it is not to be freed before on_gone.

@@ -45,6 +45,12 @@ static void on_linger(uv_timer_t *timer)
     }
 }
 
+void net_hurry(struct net *n)
+{
+    while (!list_empty(&n->lingering))
+        conn_linger_over(list_entry(n->lingering.next, struct conn, hold));
+}
+
 struct net *net_new(uv_loop_t *loop)
 {
     struct net *n = mem_alloc(sizeof(*n));

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of bridges share: a site with a bridge, MQTT clients that remember, a link that can be cut, frozen and
 mended, and an upstream made by hand that says only what the test wants."""
+import getpass
 import json
 import os
 import random
@@ -15,6 +16,8 @@ import paho.mqtt.client as mqtt
 from daemon import SLUICECTL, Sluiced, free_port, wait_for
 from raw import CONNECT, Raw
 
+# mosquitto started by root would not be allowed to read the test's files
+AS_US = f"user {getpass.getuser()}\n"
 QUICK = 'backoff = { min = "50ms"; max = "200ms"; };'
 
 
