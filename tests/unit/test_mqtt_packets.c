@@ -245,6 +245,22 @@ static void codes_of_old_versions(void **state)
     assert_int_equal(mqtt_connack_5(6), MQTT_UNSPECIFIED);
 }
 
+/* What a version or a QoS has no place for does not get out. */
+static void impossible_flags_are_left_out(void **state)
+{
+    struct mqtt_packet p = {.type = MQTT_CONNACK, .connack = {.session_present = true}};
+    uint8_t out[16];
+
+    (void)state;
+    assert_int_equal(mqtt_encode(out, &p, MQTT_3_1), 4);
+    assert_memory_equal(out, "\x20\x02\0\0", 4);
+    assert_int_equal(mqtt_encode(out, &p, MQTT_3_1_1), 4);
+    assert_memory_equal(out, "\x20\x02\1\0", 4);
+    p = (struct mqtt_packet){.type = MQTT_PUBLISH, .publish = {.dup = true, .topic = B("t")}};
+    assert_int_equal(mqtt_encode(out, &p, MQTT_3_1_1), 5);
+    assert_int_equal(out[0], 0x30); /* [MQTT-3.3.1-2] */
+}
+
 static void filters_are_walked(void **state)
 {
     static const struct mqtt_filter filters[] = {
@@ -324,6 +340,7 @@ int main(void)
         cmocka_unit_test(unknown_versions_are_told),
         cmocka_unit_test(other_forms_decode),
         cmocka_unit_test(codes_of_old_versions),
+        cmocka_unit_test(impossible_flags_are_left_out),
         cmocka_unit_test(filters_are_walked),
         cmocka_unit_test(properties_are_walked),
         cmocka_unit_test(names),

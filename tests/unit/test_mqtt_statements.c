@@ -43,6 +43,8 @@ static const struct statement {
     {"MQTT-2.1.3-1 UNSUBACK", 5, "b0 0001 00 00", "b4 0001 00 00", BAD},
     {"MQTT-2.2.2-2 PUBACK", 4, "40 0001", "48 0001", BAD},
     {"MQTT-2.2.2-2 PINGREQ", 4, "c0", "c2", BAD},
+    {"3.1 §2.1 DUP alone", 3, "6a 0001", "6b 0001", BAD},
+    {"3.1 §2.1 PUBACK has no DUP", 3, "40 0001", "48 0001", BAD},
     {"5.0 §2.1.2 type 0", 5, "c0", "00", BAD},
     {"3.1.1 §2.2.1 type 15", 4, "c0", "f0", BAD},
     {"MQTT-2.2.1-3 SUBSCRIBE", 5, "82 0001 00 0001 'a' 00", "82 0000 00 0001 'a' 00", PROTO},
