@@ -195,6 +195,7 @@ static void on_stopping(uv_timer_t *t)
 {
     static bool told;
 
+    (void)t;
     while (self.started) {
         const struct service *s = services[self.started - 1];
         if (!told && s->stop)
@@ -206,7 +207,7 @@ static void on_stopping(uv_timer_t *t)
         self.started--;
     }
     if (!self.started) {
-        uv_timer_stop(t);
+        net_free(self.gw.net);
         close_own_handles();
     } else if (clock_boot_us() > self.stop_by_us) {
         log_error("%s: did not end in time", services[self.started - 1]->name);
@@ -303,8 +304,6 @@ static int run(struct conf *c)
                                .loaded_us = clock_boot_us(),
                                .reload = reload};
     start_services();
-    uv_run(&self.loop, UV_RUN_DEFAULT);
-    net_free(self.gw.net);
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
     conf_free(self.gw.conf);
