@@ -22,7 +22,8 @@ struct engine {
     const char *name;
     bool threaded;
     int (*open)(void **out, const struct store_config *config);
-    int (*load)(void *db, const struct store_visitor *visitor, uint64_t *visited);
+    /* more: removals were left over when the last process ended. */
+    int (*load)(void *db, const struct store_visitor *visitor, uint64_t *visited, bool *more);
     /* Above all ids of bodies that are in use. Right after open. */
     uint64_t (*next_body)(void *db);
     /* b->tries > 0: the batch may be on disk already although it was told to have failed. Sets all of out,

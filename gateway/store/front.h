@@ -37,7 +37,8 @@ struct store {
     void *gone_arg;
 
     pthread_t thread;
-    bool thread_runs, thread_ends, abandoned;
+    bool thread_runs, ended, abandoned;
+    bool ending, db_closed; /* the thread's */
     struct mailbox todo, done;
     uv_async_t async;
     uv_timer_t linger, retry;
@@ -45,7 +46,7 @@ struct store {
 
     struct batch batches[2];
     struct batch *open, *running; /* running: with the thread, or waiting for its next try */
-    struct job commit;
+    struct job commit, end;
     struct store_outcome outcome;
     bool due;     /* the open batch has lingered long enough */
     bool waiting; /* running has failed and waits for the retry timer */

@@ -249,7 +249,7 @@ static bool run_backup(struct store *s, struct job *job)
 {
     struct backup *b = container_of(job, struct backup, job);
 
-    b->err = s->engine->backup(s->db, b->path, s->thread_ends);
+    b->err = s->engine->backup(s->db, b->path, s->ending);
     return b->err != -EAGAIN;
 }
 

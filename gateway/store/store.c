@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "store/front.h"
 
-enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 1000, JOIN_GRACE_MS = 500, THREAD_STACK = 1 << 20 };
+enum { RETRY_FIRST_MS = 50, RETRY_MOST_MS = 1000, END_GRACE_MS = 500, THREAD_STACK = 1 << 20 };
 
 static uint64_t monotonic_us(void)
 {
@@ -44,13 +44,12 @@ static void *thread_main(void *arg)
     struct list work = LIST_INIT(work);
     struct list again = LIST_INIT(again);
 
-    while (!s->thread_ends || !list_empty(&again)) {
+    while (!s->db_closed) {
         /* A deadline that has passed: look, do not wait. */
         mailbox_wait(&s->todo, &work, list_empty(&again) ? 0 : 1);
         list_splice(&work, &again);
         run_jobs(s, &work, &again);
     }
-    s->engine->close(s->db);
     return NULL;
 }
 
@@ -361,20 +360,32 @@ int store_open_memory(struct store **out, uv_loop_t *loop, const struct store_ev
 
 int store_load(struct store *s, const struct store_visitor *visitor)
 {
-    return s->engine->load(s->db, visitor, &s->stats.rows_visited);
+    int err = s->engine->load(s->db, visitor, &s->stats.rows_visited, &s->more);
+
+    if (s->more)
+        store_begin_linger(s);
+    return err;
 }
 
-static bool ended(struct store *s, struct job *job)
+/* Twice: what else comes again sees in between that the end has come. */
+static bool run_end(struct store *s, struct job *job)
 {
     (void)job;
-    s->thread_ends = true;
+    if (!s->ending) {
+        s->ending = true;
+        return false;
+    }
+    s->engine->close(s->db);
+    s->db_closed = true;
     return true;
 }
 
-static void nothing_done(struct store *s, struct job *job)
+static void end_done(struct store *s, struct job *job)
 {
-    (void)s;
     (void)job;
+    s->ended = true;
+    if (s->thread_runs)
+        pthread_join(s->thread, NULL);
 }
 
 /* Commits what is left, trying again while there is time. */
@@ -392,19 +403,19 @@ static void drain(struct store *s, uint64_t deadline_us)
     }
 }
 
-/* False when the thread hangs in a call to the kernel: then it and what it uses are left to themselves. */
-static bool join_thread(struct store *s, struct job *end, uint64_t deadline_us)
+/* Closes the database. When the thread hangs in a call to the kernel, it and what it uses are left to
+ * themselves. */
+static void end_thread(struct store *s, uint64_t deadline_us)
 {
-    struct timespec until;
-
-    if (!s->thread_runs) {
-        s->engine->close(s->db);
-        return true;
+    deadline_us += (uint64_t)END_GRACE_MS * 1000;
+    s->end = (struct job){.run = run_end, .done = end_done};
+    store_post(s, &s->end);
+    while (!s->ended && monotonic_us() < deadline_us) {
+        struct list done = LIST_INIT(done);
+        mailbox_wait(&s->done, &done, deadline_us);
+        take_done(s, &done);
     }
-    mailbox_post(&s->todo, &end->link);
-    deadline_us += (uint64_t)JOIN_GRACE_MS * 1000;
-    until = (struct timespec){(time_t)(deadline_us / 1000000), (long)(deadline_us % 1000000 * 1000)};
-    return !pthread_clockjoin_np(s->thread, NULL, CLOCK_MONOTONIC, &until);
+    s->abandoned = !s->ended;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -417,21 +428,13 @@ static void on_closed(uv_handle_t *handle)
 int store_close(struct store *s, uint32_t timeout_ms)
 {
     uint64_t deadline = monotonic_us() + (uint64_t)timeout_ms * 1000;
-    struct job *end = mem_alloc(sizeof(*end));
 
-    *end = (struct job){.run = ended, .done = nothing_done};
     s->closing = true;
     uv_timer_stop(&s->linger);
     uv_timer_stop(&s->retry);
     store_cancel_reads(s);
     drain(s, deadline);
-    s->abandoned = !join_thread(s, end, deadline);
-    if (!s->abandoned) {
-        struct list done = LIST_INIT(done);
-        mailbox_take(&s->done, &done);
-        take_done(s, &done);
-        free(end);
-    }
+    end_thread(s, deadline);
     bool lost = s->abandoned || s->running || s->open->count;
     if (lost)
         log_error("store: closed before everything was committed");

@@ -173,11 +173,12 @@ static int memory_open(void **out, const struct store_config *config)
     return 0;
 }
 
-static int memory_load(void *db, const struct store_visitor *visitor, uint64_t *visited)
+static int memory_load(void *db, const struct store_visitor *visitor, uint64_t *visited, bool *more)
 {
     (void)db;
     (void)visitor;
     *visited = 0;
+    *more = false;
     return 0;
 }
 

@@ -133,9 +133,10 @@ struct sqlite_db {
     } backup;
 };
 
+/* Sequence 2^40 of a session is the key behind its last one. */
 static inline int64_t row_key(uint32_t no, uint64_t seq)
 {
-    return (int64_t)((uint64_t)no << SEQ_BITS | seq);
+    return (int64_t)(((uint64_t)no << SEQ_BITS) + seq);
 }
 
 static inline uint64_t row_seq(int64_t key)
@@ -150,7 +151,7 @@ static inline uint64_t segment_of(uint64_t seq)
 
 static inline int64_t segment_key(uint32_t no, uint64_t segment)
 {
-    return (int64_t)((uint64_t)no << (SEQ_BITS - SEGMENT_BITS) | segment);
+    return (int64_t)(((uint64_t)no << (SEQ_BITS - SEGMENT_BITS)) + segment);
 }
 
 /* store_sqlite.c */
@@ -186,7 +187,7 @@ int body_add(struct sqlite_db *db, const struct store_body *body);
 int body_drop(struct sqlite_db *db, int64_t id);
 
 /* store_sqlite_load.c */
-int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited);
+int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited, bool *more);
 /* Reads every small table, to see whether it can be read. */
 int db_check(struct sqlite_db *db);
 int db_read(void *arg, uint32_t no, uint64_t first, bool (*on_row)(void *arg, const struct store_row *row),

@@ -354,12 +354,13 @@ int db_check(struct sqlite_db *db)
     return rc;
 }
 
-int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited)
+int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited, bool *more)
 {
     struct sqlite_db *db = arg;
     int rc = db_ensure_open(db);
 
     *visited = 0;
+    *more = db->removal_count > 0;
     for (size_t i = 0; i < ARRAY_SIZE(tables) && !rc; i++)
         rc = each_row(db, i, visitor, visited);
     if (rc)

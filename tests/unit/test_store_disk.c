@@ -1,0 +1,660 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the store on disk keeps beyond its process: everything that was committed, counts of queues,
+ * tombstones, bodies in use; and what it does with files that it cannot use. */
+#include "tests/unit/test_store_fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static int begin_empty(void **state)
+{
+    struct fixture *f = mem_alloc(sizeof(*f));
+
+    fix_begin(f);
+    *state = f;
+    return 0;
+}
+
+static int begin(void **state)
+{
+    return begin_empty(state) || fix_open(*state, false);
+}
+
+static int end(void **state)
+{
+    struct fixture *f = *state;
+
+    fix_free_rows(f);
+    fix_end(f);
+    free(f);
+    return 0;
+}
+
+static char *path_of(const struct fixture *f, const char *name)
+{
+    return mem_format("%s/%s", f->dir, name);
+}
+
+/* One number of the closed database. */
+static int64_t ask(const struct fixture *f, const char *sql)
+{
+    char *path = path_of(f, "sluice.db");
+    sqlite3_stmt *st;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    free(path);
+    return number;
+}
+
+static void put_many(struct fixture *f, uint32_t no, uint64_t first, uint64_t end_seq)
+{
+    for (uint64_t seq = first; seq < end_seq; seq++) {
+        fix_put(f, no, seq);
+        if (seq % 50000 == 49999)
+            fix_settle(f);
+    }
+    fix_settle(f);
+}
+
+/* --- what a start finds --- */
+
+static void everything_is_there_after_a_restart(void **state)
+{
+    struct fixture *f = *state;
+
+    store_value_put(f->s, "boot", bytes_of("7"));
+    store_value_put(f->s, "old", bytes_of("x"));
+    store_session_put(f->s, 3, bytes_of("three"));
+    store_session_put(f->s, 4, bytes_of("four"));
+    store_subscription_put(f->s, 3, bytes_of("a/#"), bytes_of("q1"));
+    store_subscription_put(f->s, 3, bytes_of("b"), bytes_of("q0"));
+    store_identifier_put(f->s, 3, 65535);
+    store_identifier_put(f->s, 3, 1);
+    store_retained_put(f->s, bytes_of("t/1"), bytes_of("one"), NULL);
+    store_retained_put(f->s, bytes_of("t/2"), bytes_of("two"), NULL);
+    fix_put(f, 3, 10);
+    fix_put(f, 3, 11);
+    fix_settle(f);
+    store_value_put(f->s, "old", (struct bytes){0});
+    store_session_put(f->s, 4, bytes_of("vier"));
+    store_subscription_put(f->s, 3, bytes_of("b"), bytes_of("q2"));
+    store_subscription_put(f->s, 4, bytes_of("c"), bytes_of(""));
+    store_subscription_remove(f->s, 3, bytes_of("a/#"));
+    store_identifier_remove(f->s, 3, 1);
+    store_retained_put(f->s, bytes_of("t/1"), bytes_of("uno"), NULL);
+    store_retained_remove(f->s, bytes_of("t/2"));
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "value boot=7\n"
+                                        "session 3 'three' 10..12 8\n"
+                                        "session 4 'vier' 0..0 0\n"
+                                        "subscription 3 b 'q2'\n"
+                                        "subscription 4 c ''\n"
+                                        "identifier 3 65535\n"
+                                        "retained t/1 'uno' 0\n");
+    fix_read(f, 3, 0, 10, 1000);
+    fix_expect(f, 3, 10, 12);
+}
+
+/* A model beside the store: random puts, removals at the head and behind it, releases; after each restart
+ * head, tail and bytes must be the model's. */
+struct model {
+    uint64_t head, tail;
+    uint8_t kind[40000]; /* 0 gone, 1 there, 2 released */
+};
+
+static uint64_t model_bytes(const struct model *m)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t seq = 0; seq < m->tail; seq++)
+        if (m->kind[seq] == 1)
+            bytes += (uint64_t)snprintf(NULL, 0, "1/%llu", (unsigned long long)seq);
+    return bytes;
+}
+
+static void model_remove(struct fixture *f, struct model *m, uint64_t first, uint64_t end_seq)
+{
+    store_queue_remove(f->s, 1, first, end_seq);
+    for (uint64_t seq = first; seq < end_seq && seq < m->tail; seq++)
+        m->kind[seq] = 0;
+    while (m->head < m->tail && !m->kind[m->head])
+        m->head++;
+}
+
+static void model_step(struct fixture *f, struct model *m)
+{
+    uint64_t span = m->tail - m->head, first = m->head + (span ? (uint64_t)rand() % span : 0);
+
+    switch (rand() % 6) {
+    case 0:
+        model_remove(f, m, m->head, first);
+        break;
+    case 1:
+        model_remove(f, m, first, first + (uint64_t)rand() % 3000);
+        break;
+    case 2:
+        if (span && m->kind[first] == 1) {
+            store_queue_release(f->s, 1, first);
+            m->kind[first] = 2;
+        }
+        break;
+    default:
+        for (int i = rand() % 1200; i > 0 && m->tail < 39000; i--) {
+            m->kind[m->tail] = 1;
+            fix_put(f, 1, m->tail++);
+        }
+    }
+    if (rand() % 2)
+        fix_settle(f);
+}
+
+static void counts_survive_any_history(void **state)
+{
+    struct fixture *f = *state;
+    struct model *m = mem_alloc(sizeof(*m));
+    unsigned long long head, tail, found;
+
+    srand(20261122);
+    store_session_put(f->s, 1, bytes_of("s"));
+    for (int round = 0; round < 25; round++) {
+        for (int i = rand() % 8; i >= 0; i--)
+            model_step(f, m);
+        /* At times in the middle of what takes several batches. */
+        if (rand() % 2)
+            fix_settle(f);
+        uint64_t bytes = model_bytes(m);
+        fix_reopen(f);
+        assert_int_equal(
+            sscanf((char *)f->loaded.data, "session 1 's' %llu..%llu %llu", &head, &tail, &found), 3);
+        assert_int_equal(found, bytes);
+        if (head < tail)
+            assert_int_equal(head, m->head);
+        /* Numbers of the newest rows are free again when they were removed. */
+        assert_true(tail <= m->tail);
+        while (m->tail > tail)
+            assert_int_equal(m->kind[--m->tail], 0);
+        m->head = head;
+        for (uint64_t at = m->head; at < m->tail;) {
+            fix_read(f, 1, at, 500, 1 << 20);
+            for (size_t i = 0; i < f->count; i++, at++) {
+                while (at < m->tail && !m->kind[at])
+                    at++;
+                assert_int_equal(f->rows[i].seq, at);
+                assert_int_equal(f->rows[i].released, m->kind[at] == 2);
+            }
+            if (!f->count)
+                at = m->tail;
+        }
+    }
+    free(m);
+}
+
+static void a_million_rows_are_no_work_at_start(void **state)
+{
+    struct fixture *f = *state;
+    struct store_stats stats;
+    uint64_t bytes = 0;
+    char expected[100];
+
+    store_session_put(f->s, 9, bytes_of("big"));
+    put_many(f, 9, 0, 1000500);
+    store_queue_remove(f->s, 9, 0, 500);
+    fix_reopen(f);
+    store_get_stats(f->s, &stats);
+    assert_true(stats.rows_visited <= 2048);
+    for (uint64_t seq = 500; seq < 1000500; seq++)
+        bytes += (uint64_t)snprintf(NULL, 0, "9/%llu", (unsigned long long)seq);
+    snprintf(expected, sizeof(expected), "session 9 'big' 500..1000500 %llu\n", (unsigned long long)bytes);
+    assert_string_equal(f->loaded.data, expected);
+    fix_read(f, 9, 999000, 5, 1000);
+    fix_expect(f, 9, 999000, 999005);
+}
+
+/* --- purge --- */
+
+static void a_big_session_goes_in_slices(void **state)
+{
+    struct fixture *f = *state;
+    struct store_stats before, after;
+
+    store_session_put(f->s, 5, bytes_of("five"));
+    store_subscription_put(f->s, 5, bytes_of("x"), bytes_of(""));
+    store_identifier_put(f->s, 5, 9);
+    put_many(f, 5, 0, 100000);
+    store_get_stats(f->s, &before);
+    store_session_purge(f->s, 5);
+    fix_settle(f);
+    assert_int_equal(f->gone_count, 0);
+    fix_read(f, 5, 0, 10, 1000);
+    assert_int_equal(f->count, 0);
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "session 5 '' 100000..100000 0 dead\n");
+    while (!f->gone_count)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(f->gone[0], 5);
+    store_get_stats(f->s, &after);
+    assert_true(after.commits >= 100000 / 2000 - 3);
+    /* The number is free: nothing of the old session touches the new one. */
+    store_session_put(f->s, 5, bytes_of("new"));
+    fix_put(f, 5, 0);
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "session 5 'new' 0..1 3\n");
+    assert_int_equal(fix_close(f), 0);
+    assert_int_equal(ask(f, "SELECT count(*) FROM segment"), 0);
+    assert_int_equal(ask(f, "SELECT count(*) FROM removal"), 0);
+}
+
+static void a_purge_swallows_unfinished_removals(void **state)
+{
+    struct fixture *f = *state;
+
+    store_session_put(f->s, 5, bytes_of("five"));
+    put_many(f, 5, 0, 9000);
+    store_queue_remove(f->s, 5, 0, 7000);
+    fix_settle(f);
+    store_session_purge(f->s, 5);
+    while (!f->gone_count)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    store_session_put(f->s, 5, bytes_of("again"));
+    put_many(f, 5, 0, 10);
+    for (int i = 0; i < 5; i++)
+        fix_settle(f);
+    fix_read(f, 5, 0, 100, 10000);
+    fix_expect(f, 5, 0, 10);
+}
+
+/* --- bodies --- */
+
+static struct store_body make_body(struct fixture *f, const uint8_t *data, size_t len)
+{
+    return (struct store_body){store_next_body(f->s), {data, len}, NULL, NULL};
+}
+
+static void bodies_are_counted_across_restarts(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *data = mem_alloc(150000);
+
+    memset(data, 'b', 150000);
+    struct store_body one = make_body(f, data, 150000), two = make_body(f, data, 65536),
+                      three = make_body(f, data, 1);
+    store_session_put(f->s, 1, bytes_of(""));
+    store_session_put(f->s, 2, bytes_of(""));
+    store_queue_put(f->s, 1, 0, bytes_of("r"), &one);
+    store_queue_put(f->s, 2, 0, bytes_of("r"), &one);
+    store_queue_put(f->s, 2, 1, bytes_of("r"), &two);
+    store_retained_put(f->s, bytes_of("t"), bytes_of("r"), &one);
+    store_retained_put(f->s, bytes_of("u"), bytes_of("r"), &three);
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "session 1 '' 0..1 150001\n"
+                                        "session 2 '' 0..2 215538\n"
+                                        "retained t 'r' body 150000\n"
+                                        "retained u 'r' body 1\n");
+    assert_true(store_next_body(f->s) > three.id);
+    fix_close(f);
+    assert_int_equal(ask(f, "SELECT count(*) FROM piece"), 3 + 1 + 1);
+    assert_int_equal(ask(f, "SELECT sum(uses) FROM body"), 5);
+    assert_int_equal(fix_open(f, false), 0);
+    store_queue_remove(f->s, 1, 0, 1);
+    store_queue_release(f->s, 2, 0);
+    store_retained_put(f->s, bytes_of("u"), bytes_of("r"), &three);
+    fix_settle(f);
+    store_retained_put(f->s, bytes_of("t"), bytes_of("r"), &three);
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "session 1 '' 0..0 0\n"
+                                        "session 2 '' 0..2 65537\n"
+                                        "retained t 'r' body 1\n"
+                                        "retained u 'r' body 1\n");
+    store_session_purge(f->s, 2);
+    store_retained_remove(f->s, bytes_of("t"));
+    fix_close(f);
+    assert_int_equal(ask(f, "SELECT uses FROM body"), 1);
+    assert_int_equal(ask(f, "SELECT count(*) FROM piece"), 1);
+    free(data);
+}
+
+/* --- files that cannot be used --- */
+
+static void write_file(const struct fixture *f, const char *name, const void *data, size_t len)
+{
+    char *path = path_of(f, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, len), len);
+    close(fd);
+    free(path);
+}
+
+/* The name of the one file that was moved aside; out "" when there is none. */
+static void find_aside(const struct fixture *f, char out[64])
+{
+    DIR *dir = opendir(f->dir);
+    int count = 0;
+
+    out[0] = '\0';
+    for (struct dirent *e; (e = readdir(dir));) {
+        size_t len = strlen(e->d_name);
+        if (!strncmp(e->d_name, "sluice-", 7) && !strcmp(e->d_name + len - 3, ".db") && len < 64) {
+            memcpy(out, e->d_name, len + 1);
+            count++;
+        }
+    }
+    closedir(dir);
+    assert_true(count <= 1);
+}
+
+/* It was moved aside as it was, and a working store stands in its place. */
+static void expect_aside(struct fixture *f, const void *data, size_t len)
+{
+    char name[64], *path;
+    uint8_t *found = mem_alloc(len + 1);
+
+    assert_int_equal(fix_open(f, false), 0);
+    assert_string_equal(f->loaded.data, "");
+    find_aside(f, name);
+    path = path_of(f, name);
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, found, len + 1), len);
+    assert_memory_equal(found, data, len);
+    close(fd);
+    free(path);
+    free(found);
+    store_session_put(f->s, 1, bytes_of("new"));
+    fix_reopen(f);
+    assert_string_equal(f->loaded.data, "session 1 'new' 0..0 0\n");
+}
+
+static void zeroes_are_moved_aside(void **state)
+{
+    static const uint8_t zeroes[40960];
+
+    write_file(*state, "sluice.db", zeroes, sizeof(zeroes));
+    expect_aside(*state, zeroes, sizeof(zeroes));
+}
+
+static void garbage_is_moved_aside(void **state)
+{
+    uint8_t garbage[5000];
+
+    srand(1);
+    for (size_t i = 0; i < sizeof(garbage); i++)
+        garbage[i] = (uint8_t)rand();
+    write_file(*state, "sluice.db", garbage, sizeof(garbage));
+    expect_aside(*state, garbage, sizeof(garbage));
+}
+
+static void garbage_behind_a_good_header_is_moved_aside(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t page[8192];
+
+    assert_int_equal(fix_open(f, false), 0);
+    fix_close(f);
+    char *path = path_of(f, "sluice.db");
+    int fd = open(path, O_RDONLY);
+    assert_true(read(fd, page, sizeof(page)) > 1024);
+    close(fd);
+    free(path);
+    memset(page + 100, 0x5a, sizeof(page) - 100);
+    write_file(f, "sluice.db", page, sizeof(page));
+    path = path_of(f, "sluice.db-wal");
+    unlink(path);
+    free(path);
+    expect_aside(f, page, sizeof(page));
+}
+
+static void a_truncated_database_is_moved_aside(void **state)
+{
+    struct fixture *f = *state;
+    char *path = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal");
+    uint8_t start[2048];
+
+    assert_int_equal(fix_open(f, false), 0);
+    store_session_put(f->s, 1, bytes_of("one"));
+    fix_close(f);
+    unlink(wal);
+    assert_int_equal(truncate(path, sizeof(start)), 0);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(read(fd, start, sizeof(start)), sizeof(start));
+    close(fd);
+    expect_aside(f, start, sizeof(start));
+    free(path);
+    free(wal);
+}
+
+static void set_version(struct fixture *f, const char *sql)
+{
+    char *path = path_of(f, "sluice.db");
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    free(path);
+}
+
+static void a_newer_database_is_moved_aside(void **state)
+{
+    struct fixture *f = *state;
+    char name[64];
+
+    assert_int_equal(fix_open(f, false), 0);
+    store_session_put(f->s, 1, bytes_of("kept"));
+    fix_close(f);
+    set_version(f, "PRAGMA user_version = 999");
+    assert_int_equal(fix_open(f, false), 0);
+    assert_string_equal(f->loaded.data, "");
+    fix_close(f);
+    find_aside(f, name);
+    assert_string_not_equal(name, "");
+    /* What the newer release stored is all in it. */
+    char *from = path_of(f, name), *to = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal");
+    unlink(wal);
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(ask(f, "SELECT count(*) FROM session WHERE record = CAST('kept' AS BLOB)"), 1);
+    free(from);
+    free(to);
+    free(wal);
+}
+
+static void a_foreign_database_is_moved_aside(void **state)
+{
+    struct fixture *f = *state;
+    char name[64];
+
+    set_version(f, "CREATE TABLE recipes(cake TEXT)");
+    assert_int_equal(fix_open(f, false), 0);
+    find_aside(f, name);
+    assert_string_not_equal(name, "");
+}
+
+static void damage_that_was_noted_is_found_at_start(void **state)
+{
+    struct fixture *f = *state;
+    char *path = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal"), name[64];
+    struct stat st;
+
+    assert_int_equal(fix_open(f, false), 0);
+    put_many(f, 1, 0, 20000);
+    fix_close(f);
+    /* Somewhere in the middle of the queue, where no start looks by itself. */
+    assert_int_equal(unlink(wal), 0);
+    assert_int_equal(stat(path, &st), 0);
+    int fd = open(path, O_RDWR);
+    uint8_t rubbish[1024];
+    memset(rubbish, 0xee, sizeof(rubbish));
+    assert_int_equal(pwrite(fd, rubbish, 1024, st.st_size / 2048 * 1024), 1024);
+    close(fd);
+    assert_int_equal(fix_open(f, false), 0);
+    fix_close(f);
+    find_aside(f, name);
+    assert_string_equal(name, "");
+    write_file(f, "sluice.db-damaged", "", 0);
+    assert_int_equal(fix_open(f, false), 0);
+    find_aside(f, name);
+    assert_string_not_equal(name, "");
+    free(path);
+    free(wal);
+}
+
+static void a_folder_that_cannot_be_written_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    char *file = path_of(f, "file"), *below = path_of(f, "file/below"), *closed = path_of(f, "closed");
+    int status;
+
+    write_file(f, "file", "", 0);
+    f->config.dir = below;
+    assert_int_equal(fix_open(f, false), -ENOTDIR);
+    f->config.dir = file;
+    assert_int_equal(fix_open(f, false), -ENOTDIR);
+    assert_int_equal(mkdir(closed, 0555), 0);
+    assert_int_equal(chmod(f->dir, 0755), 0);
+    f->config.dir = closed;
+    pid_t child = fork();
+    if (!child) {
+        /* The superuser may write anywhere. */
+        if (!geteuid() && setresuid(65534, 65534, 65534))
+            _exit(99);
+        _exit(-fix_open(f, false));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EACCES);
+    f->config.dir = f->dir;
+    free(file);
+    free(below);
+    free(closed);
+}
+
+static void a_second_process_is_kept_out(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture second = {.config = f->config};
+    int status;
+
+    pid_t child = fork();
+    if (!child) {
+        fix_loop(&second);
+        _exit(-fix_open(&second, false));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EBUSY);
+    fix_put(f, 1, 0);
+    fix_settle(f);
+}
+
+static void the_folder_is_made_and_private(void **state)
+{
+    struct fixture *f = *state;
+    char *below = path_of(f, "state");
+    struct stat st;
+
+    f->config.dir = below;
+    f->config.ballast = 300000;
+    assert_int_equal(fix_open(f, false), 0);
+    assert_int_equal(stat(below, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const names[] = {"state/sluice.db", "state/sluice.db-wal", "state/ballast"};
+        char *path = path_of(f, names[i]);
+        if (i == 1) {
+            fix_put(f, 1, 0);
+            fix_settle(f);
+        }
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        free(path);
+    }
+    assert_int_equal(st.st_size, 300000);
+    fix_close(f);
+    f->config.dir = f->dir;
+    free(below);
+}
+
+/* --- backup --- */
+
+static void on_backup(void *arg, int err)
+{
+    *(int *)arg = err;
+}
+
+static int back_up(struct fixture *f, const char *path)
+{
+    int result = 1;
+
+    store_backup(f->s, path, on_backup, &result);
+    while (result == 1)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    return result;
+}
+
+static void a_backup_is_a_store(void **state)
+{
+    struct fixture *f = *state;
+    char *dir = path_of(f, "copy"), *path = path_of(f, "copy/sluice.db");
+    int result = 1;
+
+    store_session_put(f->s, 1, bytes_of("one"));
+    put_many(f, 1, 0, 20000);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    store_backup(f->s, path, on_backup, &result);
+    /* Commits go on meanwhile. */
+    for (uint64_t seq = 20000; result == 1; seq++) {
+        fix_put(f, 1, seq);
+        store_want(f->s);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(result, 0);
+    fix_close(f);
+    f->config.dir = dir;
+    assert_int_equal(fix_open(f, false), 0);
+    fix_read(f, 1, 19000, 1000, 1 << 20);
+    fix_expect(f, 1, 19000, 20000);
+    assert_int_equal(back_up(f, path), -EINVAL);
+    assert_int_equal(back_up(f, "/nowhere/at/all"), -ENOENT);
+    fix_close(f);
+    f->config.dir = f->dir;
+    free(dir);
+    free(path);
+}
+
+#define OPEN(test)  cmocka_unit_test_setup_teardown(test, begin, end)
+#define EMPTY(test) cmocka_unit_test_setup_teardown(test, begin_empty, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        OPEN(everything_is_there_after_a_restart),
+        OPEN(counts_survive_any_history),
+        OPEN(a_million_rows_are_no_work_at_start),
+        OPEN(a_big_session_goes_in_slices),
+        OPEN(a_purge_swallows_unfinished_removals),
+        OPEN(bodies_are_counted_across_restarts),
+        EMPTY(zeroes_are_moved_aside),
+        EMPTY(garbage_is_moved_aside),
+        EMPTY(garbage_behind_a_good_header_is_moved_aside),
+        EMPTY(a_truncated_database_is_moved_aside),
+        EMPTY(a_newer_database_is_moved_aside),
+        EMPTY(a_foreign_database_is_moved_aside),
+        EMPTY(damage_that_was_noted_is_found_at_start),
+        EMPTY(a_folder_that_cannot_be_written_is_an_error),
+        OPEN(a_second_process_is_kept_out),
+        EMPTY(the_folder_is_made_and_private),
+        OPEN(a_backup_is_a_store),
+    };
+
+    return cmocka_run_group_tests_name("store on disk", tests, NULL, NULL);
+}
