@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MQTT 3.1, 3.1.1 and 5.0 packets, both ways. Pure: no allocation, no I/O, no log, no state; a decoded packet points
- * into the caller's bytes. The decoder holds on any bytes and checks all that can be seen in one packet alone (MQTT
- * 3.1.1 §2, §3; 5.0 §2, §3); what needs the connection's state (aliases, quotas, order of packets) is the broker's.
- * Any thread. */
+/* MQTT 3.1, 3.1.1 and 5.0 packets, both ways. Pure: no allocation, no I/O, no log, no state; a decoded packet
+ * points into the caller's bytes. The decoder holds on any bytes and checks all that can be seen in one
+ * packet alone (MQTT 3.1.1 §2, §3; 5.0 §2, §3); what needs the connection's state (aliases, quotas, order of
+ * packets) is the broker's. Any thread. */
 #ifndef SLUICE_CODEC_MQTT_H
 #define SLUICE_CODEC_MQTT_H
 
@@ -32,7 +32,8 @@ enum mqtt_type {
     MQTT_AUTH,
 };
 
-/* MQTT 5.0 §2.4. The 3.1.1 CONNACK return codes are mapped to these by mqtt_connack_3() and back by mqtt_connack_5(). */
+/* MQTT 5.0 §2.4. The 3.1.1 CONNACK return codes are mapped to these by mqtt_connack_3() and back by
+ * mqtt_connack_5(). */
 enum mqtt_reason {
     MQTT_OK = 0x00, /* also: normal disconnection, granted QoS 0 */
     MQTT_GRANTED_1 = 0x01,
@@ -110,11 +111,11 @@ enum mqtt_prop {
     MQTT_SHARED_AVAILABLE = 42,
 };
 
-/* The properties of one packet. A member means something only when its bit is in present; integers are in number[],
- * strings and binary data in text[], read and set by the functions below. User properties (decoding sets their bit,
- * encoding ignores it), and subscription identifiers beyond the first, are walked with mqtt_props_next over raw. To
- * encode: user properties and further subscription identifiers go out as extra, whole encoded properties that are
- * copied behind the others. Decoding leaves extra empty. */
+/* The properties of one packet. A member means something only when its bit is in present; integers are in
+ * number[], strings and binary data in text[], read and set by the functions below. User properties (decoding
+ * sets their bit, encoding ignores it), and subscription identifiers beyond the first, are walked with
+ * mqtt_props_next over raw. To encode: user properties and further subscription identifiers go out as extra,
+ * whole encoded properties that are copied behind the others. Decoding leaves extra empty. */
 enum { MQTT_NUMBER_SLOTS = 17, MQTT_TEXT_SLOTS = 9 };
 struct mqtt_props {
     uint64_t present;
@@ -152,7 +153,8 @@ struct mqtt_will {
 };
 
 struct mqtt_connect {
-    uint8_t version; /* enum mqtt_version; a CONNECT of an unknown version decodes to that number and nothing more */
+    uint8_t version; /* enum mqtt_version; a CONNECT of an unknown version decodes to that number and nothing
+                        more */
     bool clean;      /* clean session, clean start */
     bool has_will, has_user, has_password;
     uint16_t keep_alive; /* s */
@@ -176,7 +178,8 @@ struct mqtt_publish {
     struct mqtt_props props;
 };
 
-/* PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT (no id), AUTH (no id), UNSUBACK and SUBACK (codes instead of reason). */
+/* PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT (no id), AUTH (no id), UNSUBACK and SUBACK (codes instead of
+ * reason). */
 struct mqtt_ack {
     uint16_t id;
     uint8_t reason;
@@ -188,7 +191,8 @@ struct mqtt_ack {
 struct mqtt_subscribe {
     uint16_t id;
     struct mqtt_props props;
-    struct bytes filters; /* decoded and checked; walk with mqtt_filter_next. To encode: made by mqtt_filter_put */
+    struct bytes
+        filters; /* decoded and checked; walk with mqtt_filter_next. To encode: made by mqtt_filter_put */
 };
 
 struct mqtt_filter {
@@ -198,7 +202,8 @@ struct mqtt_filter {
     uint8_t retain_handling;
 };
 bool mqtt_filter_next(struct cursor *at, enum mqtt_type type, struct mqtt_filter *out);
-/* Bytes of one filter as it stands in the packet; out needs 3 + filter.len bytes. Returns how many were written. */
+/* Bytes of one filter as it stands in the packet; out needs 3 + filter.len bytes. Returns how many were
+ * written. */
 size_t mqtt_filter_put(uint8_t *out, enum mqtt_type type, const struct mqtt_filter *f);
 
 struct mqtt_packet {
@@ -212,20 +217,25 @@ struct mqtt_packet {
     };
 };
 
-/* Finds the end of the first packet. 1: *header (2 to 5) and *total (header included) are set, though all bytes need
- * not be there yet (compare total with len); 0: too few bytes to tell; -EBADMSG: the length is malformed
+/* Finds the end of the first packet. 1: *header (2 to 5) and *total (header included) are set, though all
+ * bytes need not be there yet (compare total with len); 0: too few bytes to tell; -EBADMSG: the length is
+ * malformed
  * ([MQTT-1.5.5-1]); -EMSGSIZE: it is over max (total is set). */
 int mqtt_frame(const uint8_t *data, size_t len, size_t max, size_t *header, size_t *total);
 
-/* Decodes one whole packet of data[0..len). version: of the connection; for CONNECT it is ignored. 0, or -EBADMSG with
- * *why = the reason code for DISCONNECT or CONNACK (0x81 malformed, 0x82 protocol error, 0x90 …). Checks, besides
- * structure: flags of the fixed header, UTF-8 ([MQTT-1.5.4-1], -2), topic names without wildcards, filters (§4.7.1),
- * properties (allowed in this packet, once where once, ranges), packet identifiers not 0, bytes left over. */
+/* Decodes one whole packet of data[0..len). version: of the connection; for CONNECT it is ignored. 0, or
+ * -EBADMSG with *why = the reason code for DISCONNECT or CONNACK: 0x81 malformed, 0x82 protocol error, 0x84 a
+ * CONNECT of a protocol that is none of MQTT's, 0x8f a bad filter, 0x90 a bad topic name, 0x94 topic alias 0.
+ * Checks, besides structure: flags of the fixed header, UTF-8 ([MQTT-1.5.4-1], -2), topic names without
+ * wildcards, filters (§4.7.1), properties (allowed in this packet, once where once, ranges), packet
+ * identifiers not 0, bytes left over. */
 int mqtt_decode(const uint8_t *data, size_t len, uint8_t version, struct mqtt_packet *out, uint8_t *why);
 
-/* Bytes that mqtt_encode will write; 0 when it cannot be encoded (a string over 65,535, a packet over 268,435,460). */
+/* Bytes that mqtt_encode will write; 0 when it cannot be encoded (a string over 65,535, a packet over
+ * 268,435,460). */
 size_t mqtt_encoded_size(const struct mqtt_packet *p, uint8_t version);
-/* Writes exactly that many and returns how many. For 3.1 and 3.1.1 properties and reason codes are left out. */
+/* Writes exactly that many and returns how many. For 3.1 and 3.1.1 properties and reason codes are left out,
+ * a CONNACK has its return code and a SUBACK 0x80 for every failure. A CONNECT is of its own version. */
 size_t mqtt_encode(uint8_t *out, const struct mqtt_packet *p, uint8_t version);
 
 /* The first byte and the remaining length: 2 to 5 bytes at out. Returns how many. */
