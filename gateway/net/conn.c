@@ -114,7 +114,7 @@ static void settle(struct conn *c)
     c->below = 0;
     for (struct layer *l = c->bottom; l; l = l->above)
         c->below += l->waiting;
-    if (c->above_high && conn_backlog(c) < c->high / 2) {
+    if (c->above_high && conn_backlog(c) <= c->high / 2) {
         c->above_high = false;
         net_due(c, DUE_DRAIN);
     }

@@ -18,6 +18,7 @@ struct tls {
     size_t in_len;
     char *name;    /* whom we expect; NULL: any */
     char *refused; /* why we do not accept the peer's certificate */
+    bool greeted;  /* the first byte of the peer was one of TLS */
     char cipher[64];
 };
 
@@ -81,12 +82,20 @@ static int verify(void *arg, mbedtls_x509_crt *cert, int depth, uint32_t *flags)
     return 0;
 }
 
+static bool is_tls12(const struct tls *t)
+{
+    return !strcmp(mbedtls_ssl_get_version(&t->ssl), "TLSv1.2");
+}
+
 static void fail(struct tls *t, int err)
 {
     struct conn *c = t->layer.conn;
     const char *before = c->state == CONN_SHAKING ? "" : "TLS: ";
     char words[200];
 
+    if (err == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE && is_tls12(t)) /* mbedtls says nothing to the peer */
+        mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
     if (t->out.len)
         net_dirty(c); /* the alert */
     if (t->refused) {
@@ -114,11 +123,6 @@ static void keep_session(struct tls *t)
     x->session_name = NULL;
     if (!mbedtls_ssl_get_session(&t->ssl, &x->session))
         x->session_name = mem_strdup(t->name ? t->name : "");
-}
-
-static bool is_tls12(const struct tls *t)
-{
-    return !strcmp(mbedtls_ssl_get_version(&t->ssl), "TLSv1.2");
 }
 
 static void shaken(struct tls *t)
@@ -196,11 +200,24 @@ static void open_tls(struct layer *l)
     shake(of_layer(l));
 }
 
+/* mbedtls has many names for what comes of speaking to something else. */
+static bool greets(struct tls *t, uint8_t first)
+{
+    if (!t->greeted && first != MBEDTLS_SSL_MSG_HANDSHAKE && first != MBEDTLS_SSL_MSG_ALERT) {
+        conn_fail(t->layer.conn, true, "the peer does not speak TLS");
+        return false;
+    }
+    t->greeted = true;
+    return true;
+}
+
 static void input(struct layer *l, uint8_t *data, size_t len, size_t room)
 {
     struct tls *t = of_layer(l);
 
     (void)room;
+    if (!greets(t, data[0]))
+        return;
     t->in = data;
     t->in_len = len;
     if (!l->stands)
