@@ -18,13 +18,13 @@
 #include "drivers/sim/pty.h"
 #include "drivers/sim/sim_conf.h"
 
-enum { CHUNK = 512, HUNG_UP_NS = 5000000 };
+enum { CHUNK = 512 };
 
 struct sim {
     struct sim_conf conf;
     struct sim_frame_log *log;
-    char tty[64];
-    int fd, wake;
+    struct sim_pty pty;
+    int wake;
     pthread_t thread;
     bool running, stopping;
     uint64_t start_ns;    /* of CLOCK_MONOTONIC: the line's time 0 */
@@ -56,14 +56,10 @@ static int open_log(struct sim *s, const char *path, char *error, size_t size)
 
 static int open_pty(struct sim *s, const char *file, char *error, size_t size)
 {
-    int rc = 0;
+    int rc = sim_pty_open(&s->pty, s->conf.options.baud);
 
-    s->fd = sim_pty_open(s->tty, sizeof(s->tty), s->conf.options.baud);
-    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->wake < 0)
+    if (rc == 0 && (s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
         rc = -errno;
-    if (s->fd < 0)
-        rc = s->fd;
     if (rc < 0)
         snprintf(error, size, "%s: no pty to be had: %s", file, strerror(-rc));
     return rc;
@@ -76,7 +72,8 @@ static int sim_new(struct sim **out, const char *file, const struct sim_options 
     int rc;
 
     *out = NULL;
-    s->fd = s->wake = -1;
+    s->wake = -1;
+    s->pty = (struct sim_pty){.fd = -1, .watch = -1, .slave = -1};
     pthread_mutex_init(&s->lock, NULL);
     s->conf.options.seed = options ? options->seed : 0;
     s->conf.options.log = write_log;
@@ -128,7 +125,7 @@ void sim_manual(FILE *out)
 
 const char *sim_tty(const struct sim *s)
 {
-    return s->tty;
+    return s->pty.path;
 }
 
 uint64_t sim_seed(const struct sim *s)
@@ -147,64 +144,63 @@ uint64_t sim_silence_ns(const struct sim *s)
 }
 
 /* Plays until now and passes on what is due. Returns when to come back, in the line's time. */
-static uint64_t deliver(struct sim *s, bool hung_up)
+static uint64_t deliver(struct sim *s)
 {
     struct sim_arrival arrivals[CHUNK];
     uint8_t bytes[CHUNK];
-    size_t count, written;
+    size_t count;
     uint64_t next;
 
     pthread_mutex_lock(&s->lock);
     count = sim_line_take(s->line, monotonic_ns() - s->start_ns, arrivals, CHUNK);
     for (size_t i = 0; i < count; i++)
         bytes[i] = arrivals[i].value;
-    /* Nobody's receiver is on while nobody has the tty open. */
-    ssize_t rc = count && !hung_up ? write(s->fd, bytes, count) : (ssize_t)count;
-    written = rc < 0 ? 0 : (size_t)rc;
-    sim_line_counts(s->line)->overruns += count - written;
+    ssize_t written = count ? write(s->pty.fd, bytes, count) : 0;
+    sim_line_counts(s->line)->overruns += count - (written < 0 ? 0 : (size_t)written);
     next = sim_line_next(s->line);
     pthread_mutex_unlock(&s->lock);
     return next;
 }
 
-/* False when the other end is closed. */
-static bool receive(struct sim *s)
+static void receive(struct sim *s)
 {
     uint8_t bytes[CHUNK];
-    ssize_t count = read(s->fd, bytes, sizeof(bytes));
+    ssize_t count = read(s->pty.fd, bytes, sizeof(bytes));
 
     if (count <= 0)
-        return count < 0 && errno != EIO;
+        return;
     pthread_mutex_lock(&s->lock);
     uint64_t now = monotonic_ns() - s->start_ns;
-    if (!s->conf.any_baud && sim_pty_baud(s->fd) != s->conf.options.baud) {
+    if (!s->conf.any_baud && sim_pty_baud(&s->pty) != s->conf.options.baud) {
         sim_line_counts(s->line)->wrong_speed++;
         for (ssize_t i = 0; i < count; i++)
             bytes[i] ^= 0xA5;
     }
     sim_line_send(s->line, now, bytes, (size_t)count);
     pthread_mutex_unlock(&s->lock);
-    return true;
 }
 
-/* Sleeps until the line's time next_ns or until the master says something. */
-static bool wait_master(struct sim *s, uint64_t next_ns, bool hung_up)
+/* Sleeps until the line's time next_ns or until the master does something. */
+static void wait_master(struct sim *s, uint64_t next_ns)
 {
-    struct pollfd fds[] = {{.fd = s->wake, .events = POLLIN}, {.fd = s->fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = s->wake, .events = POLLIN},
+                           {.fd = s->pty.watch, .events = POLLIN},
+                           {.fd = s->pty.fd, .events = POLLIN}};
     uint64_t now = monotonic_ns() - s->start_ns;
     uint64_t wait = next_ns > now ? next_ns - now : 0;
-
-    if (hung_up && wait > HUNG_UP_NS)
-        wait = HUNG_UP_NS; /* a closed tty always polls as ready, and its opening does not wake */
     struct timespec timeout = {(time_t)(wait / 1000000000), (long)(wait % 1000000000)};
-    ppoll(fds, hung_up ? 1 : 2, next_ns == UINT64_MAX && !hung_up ? NULL : &timeout, NULL);
-    return fds[1].revents != 0;
+
+    if (ppoll(fds, ARRAY_SIZE(fds), next_ns == UINT64_MAX ? NULL : &timeout, NULL) <= 0)
+        return;
+    if (fds[1].revents)
+        sim_pty_watched(&s->pty);
+    if (fds[2].revents)
+        receive(s);
 }
 
 static void *play(void *arg)
 {
     struct sim *s = arg;
-    bool hung_up = false;
     sigset_t all;
 
     sigfillset(&all);
@@ -212,8 +208,7 @@ static void *play(void *arg)
     prctl(PR_SET_TIMERSLACK, 1000);
     pthread_setname_np(pthread_self(), "sim");
     while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE))
-        if (wait_master(s, deliver(s, hung_up), hung_up) || hung_up)
-            hung_up = !receive(s);
+        wait_master(s, deliver(s));
     return NULL;
 }
 
@@ -251,8 +246,7 @@ void sim_close(struct sim *s)
     if (!s)
         return;
     sim_stop(s);
-    if (s->fd >= 0)
-        close(s->fd);
+    sim_pty_close(&s->pty);
     if (s->wake >= 0)
         close(s->wake);
     sim_line_free(s->line);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
 
@@ -186,7 +187,6 @@ static void pty_carries_the_line(void **state)
     }
     close(fd);
     /* A master that comes back finds the line as it was. */
-    usleep(50000);
     fd = open_tty(s, B19200);
     assert_int_equal(ask(fd, 10000), 10);
     close(fd);
@@ -195,6 +195,62 @@ static void pty_carries_the_line(void **state)
     assert_int_equal(counts.requests, 11);
     assert_int_equal(counts.overruns, 0);
     assert_int_equal(counts.short_silences, 0);
+    sim_close(s);
+}
+
+/* Waits for what the simulator's thread does next, at most ten seconds. */
+static bool comes_true(bool (*is)(int fd), int fd)
+{
+    for (int i = 0; i < 10000; i++, usleep(1000))
+        if (is(fd))
+            return true;
+    return false;
+}
+
+static bool is_free(int fd)
+{
+    int exclusive = -1;
+
+    return ioctl(fd, TIOCGEXCL, &exclusive) == 0 && !exclusive;
+}
+
+static bool is_empty(int fd)
+{
+    int unread = -1;
+
+    return ioctl(fd, FIONREAD, &unread) == 0 && !unread;
+}
+
+static bool has_reply(int fd)
+{
+    int unread = -1;
+
+    return ioctl(fd, FIONREAD, &unread) == 0 && unread == 7;
+}
+
+/* As with a real port: a master that was killed leaves neither a lock nor half a reply. Only who may override
+ * the lock can look at it from outside, so a second descriptor, opened before, does. */
+static void closed_port_forgets(void **state)
+{
+    struct sim *s;
+    char error[4096];
+
+    (void)state;
+    assert_int_equal(open_text(&s, slave, NULL, error, sizeof(error)), 0);
+    assert_int_equal(sim_start(s), 0);
+    int witness = open_tty(s, B19200), fd = open_tty(s, B19200);
+    assert_int_equal(ask(fd, 10000), 0);
+    assert_int_equal(ioctl(fd, TIOCEXCL), 0);
+    assert_false(is_free(witness));
+    assert_int_equal(write(fd, one, sizeof(one)), sizeof(one));
+    assert_true(comes_true(has_reply, witness));
+    close(fd);
+    assert_true(comes_true(is_free, witness));
+    fd = open_tty(s, B19200);
+    assert_true(comes_true(is_empty, fd));
+    assert_int_equal(ask(fd, 10000), 2);
+    close(fd);
+    close(witness);
     sim_close(s);
 }
 
@@ -268,6 +324,7 @@ int main(void)
         cmocka_unit_test(unwritable_log_is_an_error),
         cmocka_unit_test(log_tells_each_frame),
         cmocka_unit_test(pty_carries_the_line),
+        cmocka_unit_test(closed_port_forgets),
         cmocka_unit_test(pace_on_the_pty_is_no_faster_than_the_wire),
         cmocka_unit_test(wrong_speed_is_not_understood),
         cmocka_unit_test(stop_and_start_again),
