@@ -129,7 +129,7 @@ static void judge_store(struct teller *t)
     struct buf text = {0};
 
     judge_state(t, "store", store);
-    if (room < 64e6) {
+    if (field_number(store, "commits") > 0 && room < 64e6) { /* nothing has been measured before */
         buf_printf(&text, "only %s are free on its file system", human_size(room).s);
         say(t, PAINT_WARN, "store", "", &text);
     }

@@ -260,9 +260,11 @@ static void show_store(const struct view *v)
     struct buf text = {0};
 
     heading(v, "STORE", "");
-    clause(&text, s, "file_bytes", SIZE, "", "");
-    clause(&text, s, "wal_bytes", SIZE, "log ", "");
-    clause(&text, s, "free_bytes", SIZE, "", " free on the disk");
+    if (field_number(s, "commits") > 0) {
+        clause(&text, s, "file_bytes", SIZE, "", "");
+        clause(&text, s, "wal_bytes", SIZE, "log ", "");
+        clause(&text, s, "free_bytes", SIZE, "", " free on the disk");
+    }
     fact(v, "on disk", &text);
     clause(&text, s, "commits", COUNT, "", "");
     if (isfinite(field_number(s, "commit_us_last")))

@@ -264,7 +264,8 @@ static void stop(struct gateway *gw)
     (void)gw;
     listener_close(control.listener);
     control.listener = NULL;
-    list_for_safe(it, &control.clients) conn_close(&list_entry(it, struct control_client, link)->conn);
+    /* Not conn_close: a client that holds on to its end would hold up the daemon's. */
+    list_for_safe(it, &control.clients) conn_abort(&list_entry(it, struct control_client, link)->conn);
     free(control.path);
     control.path = NULL;
 }

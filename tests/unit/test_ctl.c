@@ -170,7 +170,7 @@ static void the_worst_comes_first(void **state)
              "{\"name\":\"good\",\"state\":\"online\"}],"
              "\"lines\":[{\"name\":\"a\",\"state\":\"ok\",\"load\":0.99}],"
              "\"store\":{\"state\":\"failing\",\"failing_s\":12,\"error\":\"No space left on "
-             "device\",\"free_bytes\":1000000}}",
+             "device\",\"commits\":7,\"free_bytes\":1000000}}",
              "3 store: failing for 12 s: No space left on device\n"
              "3 bridge cloud: offline for 2 h: refused; 1,200 messages wait\n"
              "3 device pump: dead for 1 min on a\n"
