@@ -55,7 +55,8 @@ LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lmbedtls -lmbedx50
 LDFLAGS += -Wl,--as-needed
 
 san-asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
-san-tsan := -fsanitize=thread -fno-omit-frame-pointer -O1
+# At -O1 gcc 12 compiles some loops wrongly under this one.
+san-tsan := -fsanitize=thread -fno-omit-frame-pointer
 san-fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1
 ifdef SAN
 # gcc's checks add conversions of their own, of which it then warns.

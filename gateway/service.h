@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A service is what main starts and stops: the store, the broker, the lines, the bridges, the control socket. main
- * knows only the table services[], which the Makefile generates from the selected objects in the order of
- * their objects.mk lines. Everything here happens on the loop's thread. */
+/* A service is what main starts and stops: the store, the broker, the lines, the bridges, the control socket.
+ * main knows only the table services[], which the Makefile generates from the selected objects in the order
+ * of their objects.mk lines. Everything here happens on the loop's thread. */
 #ifndef SLUICE_SERVICE_H
 #define SLUICE_SERVICE_H
 
@@ -16,7 +16,8 @@ struct cJSON;
 struct net;
 struct store;
 
-/* What services share. conf is the configuration in force; the pointers are set by the service that owns the thing. */
+/* What services share. conf is the configuration in force; the pointers are set by the service that owns the
+ * thing. */
 struct gateway {
     uv_loop_t *loop;
     struct conf *conf;
@@ -29,9 +30,9 @@ struct gateway {
     /* Set by main, for those who answer people. */
     const char *conf_path;
     uint64_t started_us, loaded_us; /* CLOCK_BOOTTIME: the start; when conf came into force */
-    /* What SIGHUP does: reads the files anew and, when they are right, brings them into force. Mistakes and warnings
-     * also go through emit (may be NULL). 0, -EINVAL when the files were refused whole, or what a service's
-     * reload returned. */
+    /* What SIGHUP does: reads the files anew and, when they are right, brings them into force. Mistakes and
+     * warnings also go through emit (may be NULL). 0, -EINVAL when the files were refused whole, or what a
+     * service's reload returned. */
     int (*reload)(struct gateway *gw, void (*emit)(void *arg, bool is_error, const char *text), void *arg);
 };
 
@@ -43,8 +44,8 @@ struct service {
     void (*check)(struct conf *conf, FILE *report);
     /* 0 or -E…; what went wrong has been logged. */
     int (*start)(struct gateway *gw);
-    /* A checked configuration comes into force (gw->conf is still the old one): change what differs, keep what
-     * does not. 0, or -E… when the new one cannot be had: then this service goes on with the old one. */
+    /* A checked configuration comes into force (gw->conf is still the old one): change what differs, keep
+     * what does not. 0, or -E… when the new one cannot be had: then this service goes on with the old one. */
     int (*reload)(struct gateway *gw, const struct conf *next);
     /* Begins to end; must come to an end by itself while the loop runs on. */
     void (*stop)(struct gateway *gw);

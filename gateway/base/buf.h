@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bytes on their way out (struct buf, grows by doubling) and bytes that came from outside (struct cursor, reads
- * big-endian and never past the end). A cursor that was asked for more than there is fails for good and gives
- * zeroes, so one test at the end of a parse is enough. Owned by whoever embeds them; not locked. */
+/* Bytes on their way out (struct buf, grows by doubling) and bytes that came from outside (struct cursor,
+ * reads big-endian and never past the end). A cursor that was asked for more than there is fails for good and
+ * gives zeroes, so one test at the end of a parse is enough. Owned by whoever embeds them; not locked. */
 #ifndef SLUICE_BASE_BUF_H
 #define SLUICE_BASE_BUF_H
 

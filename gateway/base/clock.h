@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two clocks. Intervals and deadlines come from CLOCK_BOOTTIME, which also counts while the box sleeps and which
- * nobody sets. The wall clock only stamps. A box without a battery clock wakes in 1970: until somebody sets the
- * clock, nothing may expire and readings say that their time is not known. Any thread. */
+/* Two clocks. Intervals and deadlines come from CLOCK_BOOTTIME, which also counts while the box sleeps and
+ * which nobody sets. The wall clock only stamps. A box without a battery clock wakes in 1970: until somebody
+ * sets the clock, nothing may expire and readings say that their time is not known. Any thread. */
 #ifndef SLUICE_BASE_CLOCK_H
 #define SLUICE_BASE_CLOCK_H
 

@@ -34,8 +34,8 @@ struct conf_row {
     const char *name;
     enum conf_type type;
     unsigned flags;
-    const char *def; /* as one would write it in the file, without quotes; NULL: absent unless given. Of a group: ""
-                      * when it is there with its members' defaults even if no file has it */
+    const char *def; /* as one would write it in the file, without quotes; NULL: absent unless given. Of a
+                      * group: "" when it is there with its members' defaults even if no file has it */
     double min, max; /* both 0: no limits */
     const char *const *choices;  /* CONF_CHOICE: ends with NULL */
     const struct conf_row *rows; /* CONF_GROUP, CONF_LIST, CONF_TABLE: ends with a row without a name */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A circular doubly linked list whose links are embedded in what they link. A head is a link of its own and
- * must be initialised; an entry that is in no list points to itself, so that list_remove is always safe on it.
- * Not locked. */
+ * must be initialised; an entry that is in no list points to itself, so that list_remove is always safe on
+ * it. Not locked. */
 #ifndef SLUICE_BASE_LIST_H
 #define SLUICE_BASE_LIST_H
 
@@ -13,7 +13,10 @@ struct list {
     struct list *prev, *next;
 };
 
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name)                                                                                      \
+    {                                                                                                        \
+        &(name), &(name)                                                                                     \
+    }
 
 static inline void list_init(struct list *l)
 {

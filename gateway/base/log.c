@@ -23,7 +23,8 @@ static const struct {
     [LOG_LEVEL_DEBUG] = {7, "debug"},
 };
 
-/* JOURNAL_STREAM is "device:inode" of the stream that the journal gave us; stderr may have been redirected since. */
+/* JOURNAL_STREAM is "device:inode" of the stream that the journal gave us; stderr may have been redirected
+ * since. */
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -51,7 +52,8 @@ static int prefix(char *out, size_t size, enum log_level level)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     size_t len = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    return (int)len + snprintf(out + len, size - len, ".%03ldZ %-7s ", now.tv_nsec / 1000000, levels[level].name);
+    return (int)len +
+           snprintf(out + len, size - len, ".%03ldZ %-7s ", now.tv_nsec / 1000000, levels[level].name);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)

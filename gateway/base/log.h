@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines to stderr, by level; with syslog priorities in front when systemd's journal reads them (JOURNAL_STREAM
- * names our stderr), with a time otherwise. A line begins with what it is about: "bridge cloud: connected". Something is logged once, where
- * it is handled; a state that lasts is logged when it changes. Any thread. */
+/* Lines to stderr, by level; with syslog priorities in front when systemd's journal reads them
+ * (JOURNAL_STREAM names our stderr), with a time otherwise. A line begins with what it is about: "bridge
+ * cloud: connected". Something is logged once, where it is handled; a state that lasts is logged when it
+ * changes. Any thread. */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
 

@@ -16,7 +16,8 @@ __attribute__((constructor)) static void choose_secret(void)
     secret[1] |= 1;
 }
 
-/* The two halves of the 128-bit product, folded: every bit of both factors reaches every bit of the result. */
+/* The two halves of the 128-bit product, folded: every bit of both factors reaches every bit of the result.
+ */
 static uint64_t fold(uint64_t a, uint64_t b)
 {
     __extension__ typedef unsigned __int128 wide;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hash map whose nodes are embedded in what it maps. The hash is keyed with a secret of this process, so that a
- * peer cannot choose names that collide. The owner keeps the keys and says what equal means. Not locked. */
+/* A hash map whose nodes are embedded in what it maps. The hash is keyed with a secret of this process, so
+ * that a peer cannot choose names that collide. The owner keeps the keys and says what equal means. Not
+ * locked. */
 #ifndef SLUICE_BASE_MAP_H
 #define SLUICE_BASE_MAP_H
 
@@ -36,8 +37,8 @@ void map_remove(struct map *m, struct map_node *node);
 /* Releases the table, not the nodes. */
 void map_free(struct map *m);
 
-/* The first node (prev NULL) or the one after prev; NULL at the end. To remove while walking, ask for the next one
- * first. */
+/* The first node (prev NULL) or the one after prev; NULL at the end. To remove while walking, ask for the
+ * next one first. */
 struct map_node *map_next(const struct map *m, const struct map_node *prev);
 
 #endif
