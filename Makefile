@@ -137,8 +137,11 @@ everything := $(objects) $(addprefix $(O)/,$(ctl-y) $(sim-y)) $(O)/gateway/main.
 defconfig: generic_defconfig
 %_defconfig: board/%/defconfig
 	$(PYTHON) -m defconfig --kconfig Kconfig $<
-menuconfig savedefconfig olddefconfig:
-	$(PYTHON) -m $@ $(if $(filter savedefconfig,$@),--kconfig) Kconfig
+menuconfig olddefconfig:
+	$(PYTHON) -m $@ Kconfig
+# What differs from the defaults, as a board's defconfig holds it.
+savedefconfig:
+	$(PYTHON) -m savedefconfig --kconfig Kconfig --out defconfig
 
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
@@ -183,14 +186,14 @@ check-trixie:
 install: all
 	install -D -t $(DESTDIR)$(prefix)/sbin $(O)/sluiced
 	install -D -t $(DESTDIR)$(prefix)/bin $(O)/sluicectl $(filter %/sluice-sim,$(programs))
-	install -D -m 644 -t $(DESTDIR)$(prefix)/share/doc/sluice README.md LICENSE $(wildcard docs/*.md)
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/doc/sluice $(wildcard LICENSE README.md CHANGES.md docs/*.md)
 	cd rootfs/overlay/usr && find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR))/$(prefix)/{} \;
 	[ -e $(DESTDIR)$(sysconfdir)/sluice/sluice.conf ] || \
 		install -D -m 640 rootfs/overlay/etc/sluice/sluice.conf $(DESTDIR)$(sysconfdir)/sluice/sluice.conf
 
 # The reference of all keys, from the same rows that check them.
 docs: $(O)/sluiced
-	{ cat docs/configuration.head.md; $(O)/sluiced --manual; } > docs/configuration.md
+	{ printf '# Configuration\n\n'; $(O)/sluiced --manual; } > docs/configuration.md
 
 format:
 	git ls-files '*.[ch]' | xargs clang-format -i
