@@ -30,7 +30,8 @@ static uint64_t load(const uint8_t *p, size_t len)
 {
     uint64_t v = 0;
 
-    memcpy(&v, p, len);
+    if (len) /* p may be NULL then */
+        memcpy(&v, p, len);
     return v;
 }
 
