@@ -193,7 +193,7 @@ install: all
 
 # The reference of all keys, from the same rows that check them.
 docs: $(O)/sluiced
-	{ printf '# Configuration\n\n'; $(O)/sluiced --manual; } > docs/configuration.md
+	mkdir -p docs && { printf '# Configuration\n\n'; $(O)/sluiced --manual; } > docs/configuration.md
 
 format:
 	git ls-files '*.[ch]' | xargs clang-format -i
