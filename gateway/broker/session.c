@@ -341,9 +341,10 @@ bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket)
 {
     bool fresh = session_inbound_restore(s, id);
 
-    /* A repeat's identifier may itself still wait for the disk. */
+    /* A repeat's identifier may itself still wait for the disk; put again, the open batch has something to commit
+     * and the answer does not wait for ever. */
     *ticket = open_ticket(s);
-    if (fresh && s->no)
+    if (s->no)
         store_identifier_put(s->broker->store, s->no, id);
     return fresh;
 }
