@@ -280,11 +280,7 @@ static void hear_packet(struct uplink *u, const uint8_t *data, size_t len)
                     mqtt_reason_text(why));
         return;
     }
-    hear_fn *handler = handler_of(u, p.type);
-    if (!handler)
-        uplink_lost(u, false, "%s from the upstream is out of place", mqtt_type_name(p.type));
-    else
-        handler(u, &p);
+    handler_of(u, p.type)(u, &p);
 }
 
 static size_t skip_some(struct uplink *u, size_t len)
@@ -344,6 +340,10 @@ static size_t hear_first(struct uplink *u, const uint8_t *data, size_t len)
 
     if (u->skip)
         return skip_some(u, len);
+    if (!handler_of(u, data[0] >> 4)) { /* do not wait for the rest of what may be no MQTT at all */
+        uplink_lost(u, false, "%s from the upstream is out of place", mqtt_type_name(data[0] >> 4));
+        return 0;
+    }
     int found = mqtt_frame(data, len, broker_limits(u->gw->broker)->packet, &header, &total);
     if (found == -EMSGSIZE)
         return pass_over(u, data, len, header, total);
