@@ -84,16 +84,17 @@ static uint8_t take_version(struct cursor *c, struct mqtt_connect *p)
                : 0;
 }
 
-/* 3.1 leaves bits open that later versions fix, and nothing of a missing will is looked at there. */
+/* 3.1 leaves bits open that later versions fix, and nothing of a missing will is looked at there. 5.0 alone
+ * takes a password without a user name. */
 static bool connect_flags_ok(uint8_t flags, uint8_t version)
 {
+    bool without_will = !(flags & WILL) && flags & (WILL_QOS | WILL_RETAIN);
+
     if ((flags & WILL_QOS) == WILL_QOS)
         return false;
-    if (version == MQTT_3_1)
-        return true;
-    if (flags & RESERVED || (!(flags & WILL) && flags & (WILL_QOS | WILL_RETAIN)))
+    if (version != MQTT_5 && flags & PASSWORD && !(flags & USER))
         return false;
-    return version == MQTT_5 || flags & USER || !(flags & PASSWORD);
+    return version == MQTT_3_1 || !(flags & RESERVED || without_will);
 }
 
 static uint8_t take_will(struct cursor *c, uint8_t flags, struct mqtt_connect *p)
