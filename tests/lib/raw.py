@@ -115,12 +115,16 @@ class Raw:
             return None
         size, shift = 0, 0
         while True:
-            byte = self.take(1)[0]
+            byte = self.take(1)
+            if byte is None:
+                return None
+            byte = byte[0]
             size |= (byte & 127) << shift
             shift += 7
             if not byte & 128:
                 break
-        return Packet(first[0], self.take(size) if size else b"", self.v5)
+        body = self.take(size) if size else b""
+        return None if body is None else Packet(first[0], body, self.v5)
 
     def expect(self, kind):
         p = self.read()
