@@ -107,12 +107,11 @@ static void on_answer(struct exchange *x, const struct judge_event *e)
     take_reply(x, e);
     /* A refusal has no shape: while requests are open it may belong to one of them, and ours is still to
      * come. */
+    late_expire(late_of(x), e->last_us);
     if (exception && late_of(x)->count) {
         listen_on(x, EXCHANGE_EXCEPTION, e->last_us);
-        x->answered = true;
         return;
     }
-    late_clear(late_of(x));
     finish(x, exception ? EXCHANGE_EXCEPTION : EXCHANGE_OK, e->last_us);
 }
 
@@ -212,15 +211,11 @@ static enum exchange_what step_reply(struct exchange *x, uint64_t now_us, uint64
 
 static enum exchange_what step_holdoff(struct exchange *x, uint64_t now_us, uint64_t *until_us)
 {
-    bool answered_late = x->answered && x->verdict != EXCHANGE_EXCEPTION;
-
-    if (now_us < x->deadline_us && !answered_late) {
+    if (now_us < x->deadline_us && !x->answered) {
         *until_us = x->deadline_us;
         return EXCHANGE_WAIT;
     }
-    if (x->answered)
-        late_clear(late_of(x));
-    else
+    if (!x->answered && x->verdict != EXCHANGE_EXCEPTION)
         late_add(late_of(x), x->frame[1], x->reply_len, x->sent_us);
     finish(x, x->verdict, x->done_us);
     return EXCHANGE_DONE;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests of one unit that never got an accepted answer. Until the unit answers something else, a reply to
- * one of them may still come, and a Modbus RTU reply does not say which request it answers: so no request of
- * the same shape (function and length of the reply) may be sent before. A short read of another length brings
- * unit and line in step again, because a unit answers in order. Pure; one struct a unit. */
+/* Requests of one unit that never got an accepted answer. For a while a reply to one of them may still come, and a
+ * Modbus RTU reply does not say which request it answers: so no request of the same shape (function and length of
+ * the reply) is sent until it has come or the while is over. What is to be read meanwhile is read in other shapes: in
+ * two parts, or a little more than is wanted. Pure; one struct a unit. */
 #ifndef SLUICE_DRIVERS_MODBUS_LATE_H
 #define SLUICE_DRIVERS_MODBUS_LATE_H
 
@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LATE_MAX = 4 };
+#include "drivers/modbus/plan.h"
+
+enum { LATE_MAX = 8, LATE_LIFE_US = 10000000 };
 
 struct late {
     struct {
@@ -24,14 +26,23 @@ struct late {
 
 void late_add(struct late *l, uint8_t function, size_t reply_len, uint64_t sent_us);
 
-/* True when a request of this shape cannot be confused with an open one. */
-bool late_safe(const struct late *l, uint8_t function, size_t reply_len);
+/* Forgets what is too old to be answered. */
+void late_expire(struct late *l, uint64_t now_us);
 
-/* A frame of this unit that nobody awaits: true when it answers an open request; then that one and the older
- * ones are done, and *sent_us says when it was sent. */
+/* True when a read of this shape cannot be confused with an open one. */
+bool late_safe(const struct late *l, const struct plan_block *b);
+
+/* A frame of this unit that nobody awaits: true when it answers an open request; then that one is done, and
+ * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
 
-/* The unit has answered a request of a shape of its own. */
-void late_clear(struct late *l);
+/* How to read the block: as it is, in two parts cut where may_cut(arg, address) says so, or as one read that goes on
+ * behind its end (then parts[0].count is larger than the block's). Returns the number of parts; 0 when there is no
+ * safe way. */
+unsigned late_parts(const struct late *l, const struct plan_block *b, bool (*may_cut)(void *arg, unsigned address),
+                    void *arg, struct plan_block parts[2]);
+
+/* The shortest safe read that begins where the block begins; for asking whether the unit is there. */
+struct plan_block late_probe(const struct late *l, const struct plan_block *b);
 
 #endif

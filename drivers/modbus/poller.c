@@ -13,8 +13,8 @@
 
 enum {
     STALE_AFTER = 2, /* polls in a row without an answer */
-    LOAD_WINDOW_US = 10000000,
-    RESYNC_SHAPES = LATE_MAX + 1, /* one more than there can be open requests */
+    LOAD_WINDOW_US = 2000000,
+    LOAD_WINDOWS = 5, /* that the load is averaged over */
 };
 
 /* A group's poll that is under way: one block after the other, others may come in between. */
@@ -47,9 +47,12 @@ struct poller {
     struct poll *polls;
     struct unit *units; /* as m->devices */
     size_t poll_count;
-    size_t under_way; /* polls that have begun: each has a place in the mailbox coming to it */
+    size_t under_way;            /* polls that have begun: each has a place in the mailbox coming to it */
+    uint8_t data[RTU_FRAME_MAX]; /* of the last block */
+    uint64_t data_us;            /* when the first part of it had come */
     struct modbus_counts counts;
     uint64_t window_us, busy_us; /* of the load */
+    unsigned windows;
     bool line_told;
     bool open;
     uint64_t open_since_us;
@@ -221,35 +224,59 @@ static int ask(struct poller *p, unsigned device, const struct plan_block *b)
     return 0;
 }
 
-/* A read whose reply is as long as that of no open request: of a part of the block where that can be. */
-static struct plan_block resync_block(const struct poller *p, unsigned device, const struct plan_block *b)
-{
-    const struct late *l = &p->x.late[p->m->devices[device].unit];
-    unsigned step = table_is_bits(b->table) ? 8 : 1;
-    struct plan_block out = *b;
+struct cut {
+    const struct modbus_group *group;
+    size_t block;
+};
 
-    for (unsigned i = 1; i <= RESYNC_SHAPES; i++) {
-        out.count = (uint16_t)(i * step);
-        if (i == 1 && b->count < step)
-            out.count = b->count;
-        if (late_safe(l, (uint8_t)out.table, 5 + table_bytes(out.table, out.count)))
-            break;
+static bool may_cut(void *arg, unsigned address)
+{
+    const struct cut *c = arg;
+
+    for (size_t i = 0; i < c->group->point_count; i++) {
+        const struct modbus_point *m = &c->group->points[i];
+        if (m->block == c->block && m->address < address && address < m->address + (unsigned)m->count)
+            return false;
     }
-    return out;
+    return true;
 }
 
-/* The block itself, after unit and line are in step again where they may not be. */
-static int ask_safely(struct poller *p, unsigned device, const struct plan_block *b)
+/* One part of a block; its bytes go behind those of the parts before. */
+static int ask_part(struct poller *p, unsigned device, const struct plan_block *part, size_t *filled)
 {
-    const struct late *l = &p->x.late[p->m->devices[device].unit];
+    int err = ask(p, device, part);
 
-    if (!late_safe(l, (uint8_t)b->table, 5 + table_bytes(b->table, b->count))) {
-        struct plan_block resync = resync_block(p, device, b);
-        int err = ask(p, device, &resync);
-        if (err || !unit_answered(p))
-            return err;
+    if (err)
+        return err;
+    if (!*filled)
+        p->data_us = p->x.done_us;
+    if (p->x.verdict == EXCHANGE_OK) {
+        memcpy(p->data + *filled, p->x.reply + 3, table_bytes(part->table, part->count));
+        *filled += table_bytes(part->table, part->count);
     }
-    return ask(p, device, b);
+    return 0;
+}
+
+/* The block, in a shape that no late reply can have. */
+static int ask_block(struct poller *p, unsigned device, struct cut *cut)
+{
+    const struct plan_block *b = &cut->group->blocks[cut->block];
+    struct late *l = &p->x.late[p->m->devices[device].unit];
+    struct plan_block parts[2];
+    size_t filled = 0;
+
+    late_expire(l, rtu_now_us());
+    unsigned count = late_parts(l, b, may_cut, cut, parts);
+    int err = 0;
+    p->x.verdict = count ? EXCHANGE_OK : EXCHANGE_BUSY;
+    for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
+        err = ask_part(p, device, &parts[i], &filled);
+    if (err || parts[0].count <= b->count || p->x.verdict != EXCHANGE_EXCEPTION)
+        return err;
+    /* The unit has no register behind the block. It has answered, though, and units answer in order: what was
+     * open will not come any more. */
+    l->count = 0;
+    return ask_part(p, device, b, &filled);
 }
 
 /* ---- polls ---- */
@@ -295,7 +322,7 @@ static void take_block(struct poller *p, struct poll *poll)
     const struct plan_block *b = &g->blocks[poll->next_block];
     uint8_t detail;
     enum quality quality = quality_of(p, &detail);
-    uint64_t ended = boot_time_of(p->x.done_us);
+    uint64_t ended = boot_time_of(p->data_us);
 
     if (!poll->answered)
         poll->taken_us = ended;
@@ -309,7 +336,7 @@ static void take_block(struct poller *p, struct poll *poll)
         if (quality != QUALITY_GOOD)
             continue;
         r->lag_ms = (uint32_t)(ended > poll->taken_us ? (ended - poll->taken_us) / 1000 : 0);
-        if (!read_point(&g->points[i], b, p->x.reply + 3, &r->value))
+        if (!read_point(&g->points[i], b, p->data, &r->value))
             r->quality = QUALITY_RANGE;
     }
 }
@@ -375,7 +402,7 @@ static int poll_step(struct poller *p, size_t index)
         }
         begin(p, poll);
     }
-    int err = ask_safely(p, poll->device, &g->blocks[poll->next_block]);
+    int err = ask_block(p, poll->device, &(struct cut){g, poll->next_block});
     if (err)
         return err;
     take_block(p, poll);
@@ -390,7 +417,8 @@ static int poll_step(struct poller *p, size_t index)
 static int probe(struct poller *p, unsigned device)
 {
     uint64_t began = rtu_now_us();
-    struct plan_block b = resync_block(p, device, &p->m->devices[device].groups[0].blocks[0]);
+    const struct modbus_device *d = &p->m->devices[device];
+    struct plan_block b = late_probe(&p->x.late[d->unit], &d->groups[0].blocks[0]);
     int err = ask(p, device, &b);
 
     if (err)
@@ -407,7 +435,9 @@ static void update_load(struct poller *p, uint64_t now_us)
 {
     if (now_us - p->window_us < LOAD_WINDOW_US)
         return;
-    p->counts.load = (double)p->busy_us / (double)(now_us - p->window_us);
+    double load = (double)p->busy_us / (double)(now_us - p->window_us);
+    p->windows += p->windows < LOAD_WINDOWS;
+    p->counts.load += (load - p->counts.load) / p->windows;
     p->window_us = now_us;
     p->busy_us = 0;
     p->line_told = false;
@@ -456,6 +486,7 @@ static int serve(void *arg, struct line *l, struct port *port)
     p->why[0] = 0;
     p->window_us = now;
     p->busy_us = 0;
+    p->windows = 0;
     memset(p->schedule_units, 0, p->m->device_count * sizeof *p->schedule_units);
     schedule_init(&p->schedule, &p->m->limits, p->tasks, p->poll_count, p->schedule_units, p->m->device_count,
                   now);

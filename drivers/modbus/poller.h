@@ -22,7 +22,7 @@ struct modbus_counts {
     uint64_t foreign, stray, echoes; /* of the line: frames, bytes, frames */
     uint64_t late_us_most;           /* of the line */
     uint32_t response_us;            /* of the last answer: from our last bit to its last */
-    double load;                     /* of the line, in the last ten seconds */
+    double load;                     /* of the line, of late */
 };
 
 enum modbus_post_kind { POST_READING, POST_STATE, POST_LINE };
