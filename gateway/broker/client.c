@@ -235,7 +235,7 @@ static void on_subscribe(struct client *c, const struct mqtt_packet *packet, str
     struct mqtt_packet answer = {.type = MQTT_SUBACK};
     answer.ack.id = p->id;
     answer.ack.codes = (struct bytes){codes.data, codes.len};
-    client_send_held(c, &answer, c->session->no ? store_open_ticket(broker_store(broker_of(c))) : 0);
+    client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0);
     buf_free(&codes);
 }
 
@@ -252,7 +252,7 @@ static void on_unsubscribe(struct client *c, const struct mqtt_packet *packet, s
     struct mqtt_packet answer = {.type = MQTT_UNSUBACK};
     answer.ack.id = p->id;
     answer.ack.codes = (struct bytes){codes.data, c->version == MQTT_5 ? codes.len : 0};
-    client_send_held(c, &answer, c->session->no ? store_open_ticket(broker_store(broker_of(c))) : 0);
+    client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0);
     buf_free(&codes);
 }
 

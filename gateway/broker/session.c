@@ -332,20 +332,18 @@ bool session_inbound_restore(struct session *s, uint16_t id)
     return true;
 }
 
-static store_ticket open_ticket(const struct session *s)
+static store_ticket written(const struct session *s)
 {
-    return s->no ? store_open_ticket(s->broker->store) : 0;
+    return s->no ? store_written_ticket(s->broker->store) : 0;
 }
 
 bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket)
 {
     bool fresh = session_inbound_restore(s, id);
 
-    /* A repeat's identifier may itself still wait for the disk; put again, the open batch has something to commit
-     * and the answer does not wait for ever. */
-    *ticket = open_ticket(s);
-    if (s->no)
+    if (fresh && s->no)
         store_identifier_put(s->broker->store, s->no, id);
+    *ticket = written(s); /* a repeat's identifier may itself still wait for the disk */
     return fresh;
 }
 
@@ -359,9 +357,9 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
         return false;
     s->inbound_count--;
     memmove(&s->inbound[at], &s->inbound[at + 1], (s->inbound_count - at) * sizeof(*s->inbound));
-    *ticket = open_ticket(s);
     if (s->no)
         store_identifier_remove(s->broker->store, s->no, id);
+    *ticket = written(s);
     return true;
 }
 

@@ -149,6 +149,11 @@ store_ticket store_open_ticket(const struct store *s)
     return s->open->ticket;
 }
 
+store_ticket store_written_ticket(const struct store *s)
+{
+    return s->open->count ? s->open->ticket : s->open->ticket - 1;
+}
+
 store_ticket store_done_ticket(const struct store *s)
 {
     return s->done_ticket;

@@ -102,6 +102,9 @@ void store_free(struct store *s);
 
 /* The ticket that operations appended now will get. */
 store_ticket store_open_ticket(const struct store *s);
+/* The ticket at which all that has been appended until now is on disk: that of the open batch, unless nothing
+ * is in it. */
+store_ticket store_written_ticket(const struct store *s);
 /* All tickets up to this one are on disk. */
 store_ticket store_done_ticket(const struct store *s);
 /* An acknowledgement waits for the open batch: do not linger. */

@@ -256,6 +256,23 @@ def test_unsubscribe(sluiced):
     c.quiet()
 
 
+def test_durable_session_is_answered_when_nothing_changes(sluiced):
+    """An answer that waits for the disk leaves although there is nothing to write."""
+    c = client(sluiced.port, "d", clean=False)
+    for _ in range(2):
+        c.send(subscribe(1, ("a", 1)))
+        c.expect(SUBACK)
+    for _ in range(2):
+        c.send(unsubscribe(2, "a"))
+        c.expect(UNSUBACK)
+    for _ in range(2):
+        c.send(publish("nobody", "x", qos=2, pid=5))
+        c.expect(PUBREC)
+    for _ in range(2):
+        c.send(ack(PUBREL, 5))
+        c.expect(PUBCOMP)
+
+
 def test_inflight_window(tmp_path):
     d = Sluiced(tmp_path, "limits = { inflight = 3; };").start()
     s, p = client(d.port, "s"), client(d.port, "p")
