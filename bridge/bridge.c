@@ -112,15 +112,10 @@ static struct uplink *find_uplink(const char *name, size_t *at)
     return NULL;
 }
 
-/* The configuration says the same, and so do the names that come from elsewhere in it. */
-static bool is_same(const struct gateway *gw, const struct conf_node *next, const struct settings *old,
-                    const struct settings *now)
+/* Site and root, which names come from as well, cannot change while the daemon runs. */
+static bool is_same(const struct gateway *gw, const struct conf_node *next)
 {
-    const char *before = old->remap.presence ? old->remap.presence : "";
-    const char *after = now->remap.presence ? now->remap.presence : "";
-
-    return !bridges.unsure && conf_same(find_node(gw->conf, now->name), next) &&
-           !strcmp(old->client_id, now->client_id) && !strcmp(before, after);
+    return !bridges.unsure && conf_same(find_node(gw->conf, next->name), next);
 }
 
 static void remove_missing(const struct conf *next)
@@ -142,7 +137,7 @@ static void apply(struct gateway *gw, const struct conf *next, struct settings *
         struct uplink *u = find_uplink(settings[i]->name, &at);
         const struct conf_node *node = conf_at(conf_root(next), "bridges", i);
         if (u)
-            uplink_change(u, settings[i], !is_same(gw, node, uplink_settings(u), settings[i]));
+            uplink_change(u, settings[i], !is_same(gw, node));
         else
             add_uplink(gw, settings[i]);
     }

@@ -304,6 +304,18 @@ def test_a_full_queue_here_refuses_what_comes_in(tmp_path, upstream):
     site.stop()
 
 
+def test_back_pressure(rig):
+    """More than the open batch may hold: reading waits for the commit, then goes on where it was."""
+    site, near, peer = rig('in = ( { match = "u/#"; qos = 1; } ); ', conf='store = { batch_max = "64k"; };')
+    keeper = Client(site.port, "keeper", clean=False, filters=["u/#"])
+    peer.expect(SUBSCRIBE)
+    peer.send(*[publish("u/n", f"{i:04d}" + "x" * 2000, 1, i + 1) for i in range(400)])
+    assert [peer.expect(PUBACK).pid for _ in range(400)] == list(range(1, 401))
+    keeper.wait(400)
+    assert [p[:4] for p in keeper.payloads()] == [f"{i:04d}" for i in range(400)]
+    keeper.close()
+
+
 # ---- MQTT 5 ----
 
 
