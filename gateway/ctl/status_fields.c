@@ -92,26 +92,60 @@ static void say(struct teller *t, enum paint paint, const char *kind, const char
     buf_free(text);
 }
 
+static const char *why(const cJSON *of)
+{
+    return *field_text(of, "error") ? field_text(of, "error") : field_text(of, "reason");
+}
+
+/* Devices on a line that is away are told of once, with the line. */
+static size_t devices_on(const cJSON *status, const char *line)
+{
+    const cJSON *device;
+    size_t n = 0;
+
+    cJSON_ArrayForEach(device, field(status, "devices")) n += !strcmp(field_text(device, "line"), line);
+    return n;
+}
+
+static bool line_is_away(const cJSON *status, const char *name)
+{
+    const cJSON *line;
+
+    cJSON_ArrayForEach(line, field(status, "lines"))
+    {
+        if (!strcmp(field_text(line, "name"), name))
+            return state_paint(field_text(line, "state")) == PAINT_BAD;
+    }
+    return false;
+}
+
+static void count_of(struct buf *text, double n, const char *one, const char *many)
+{
+    buf_printf(text, "; %s %s", human_count(n).s, n == 1 ? one : many);
+}
+
 /* A thing with "state": how long it has been so, why, and what waits for it. */
 static void judge_state(struct teller *t, const char *kind, const cJSON *of)
 {
-    const char *state = field_text(of, "state"), *error = field_text(of, "error");
+    const char *state = field_text(of, "state"), *line = field_text(of, "line");
     double age = field_age(t->status, of), backlog = field_number(of, "backlog");
     enum paint paint = state_paint(state);
     struct buf text = {0};
 
-    if (paint != PAINT_WARN && paint != PAINT_BAD)
+    if ((paint != PAINT_WARN && paint != PAINT_BAD) || (*line && line_is_away(t->status, line)))
         return;
     buf_printf(&text, "%s", state);
     if (isfinite(age))
         buf_printf(&text, " for %s", human_age(age).s);
-    if (*field_text(of, "line"))
-        buf_printf(&text, " on %s", field_text(of, "line"));
-    if (*error)
-        buf_printf(&text, ": %s", error);
+    if (*line)
+        buf_printf(&text, " on %s", line);
+    if (*why(of))
+        buf_printf(&text, ": %s", why(of));
     if (backlog > 0)
-        buf_printf(&text, "; %s message%s wait%s", human_count(backlog).s, backlog == 1 ? "" : "s",
-                   backlog == 1 ? "s" : "");
+        count_of(&text, backlog, "message waits", "messages wait");
+    if (!strcmp(kind, "line") && devices_on(t->status, field_text(of, "name")))
+        count_of(&text, (double)devices_on(t->status, field_text(of, "name")), "device is on it",
+                 "devices are on it");
     say(t, paint, kind, field_text(of, "name"), &text);
 }
 

@@ -14,7 +14,23 @@
 
 #define ROWS_SHOWN 40 /* of a longer list the overview shows only what is not well */
 
-enum form { END, WORD, STATE, COUNT, FAULTS, SIZE, SECONDS, SINCE, SHARE, READINGS, URLS, WHY, YES };
+enum form {
+    END,
+    WORD,
+    STATE,
+    COUNT,
+    FAULTS,
+    SIZE,
+    SECONDS,
+    SINCE,
+    SHARE,
+    READINGS,
+    PORT,
+    URLS,
+    REASON,
+    WHY,
+    YES
+};
 
 struct column {
     const char *title, *member;
@@ -23,7 +39,7 @@ struct column {
 
 static const struct column line_columns[] = {
     {"NAME", "name", WORD},
-    {"PORT", "port", WORD},
+    {"PORT", "port", PORT},
     {"STATE", "state", STATE},
     {"SINCE", "since", SINCE},
     {">LOAD", "load", SHARE},
@@ -43,7 +59,7 @@ static const struct column device_columns[] = {
     {"NAME", "name", WORD},    {"LINE", "line", WORD},
     {">UNIT", "unit", COUNT},  {"STATE", "state", STATE},
     {"SINCE", "since", SINCE}, {">READINGS", "groups", READINGS},
-    {"WHY", "reason", WORD},   {0},
+    {"WHY", "reason", REASON}, {0},
 };
 
 static const struct column bridge_columns[] = {
@@ -99,6 +115,19 @@ static const char *first_url(const cJSON *url)
     return text ? text : "";
 }
 
+/* The ends of a long path tell more than its middle. */
+static struct text short_port(const char *port)
+{
+    struct text t;
+    size_t len = strlen(port);
+
+    if (len <= 30)
+        snprintf(t.s, sizeof t.s, "%s", port);
+    else
+        snprintf(t.s, sizeof t.s, "%.9s...%s", port, port + len - 18);
+    return t;
+}
+
 static void number_cell(struct table *t, enum form form, double n)
 {
     struct text text = {""};
@@ -125,6 +154,13 @@ static void number_cell(struct table *t, enum form form, double n)
     table_cell(t, paint, text.s);
 }
 
+static bool well(const cJSON *row)
+{
+    enum paint p = state_paint(field_text(row, "state"));
+
+    return p == PAINT_GOOD || p == PAINT_NONE;
+}
+
 static void add_cell(const struct view *v, struct table *t, const struct column *c, const cJSON *row)
 {
     const cJSON *value = field(row, c->member);
@@ -133,8 +169,14 @@ static void add_cell(const struct view *v, struct table *t, const struct column 
     case WORD:
         table_cell(t, PAINT_NONE, field_text(row, c->member));
         break;
+    case REASON: /* that a device answers is no reason to name */
+        table_cell(t, PAINT_NONE, well(row) ? "" : field_text(row, c->member));
+        break;
     case WHY: /* the overview has told it at its top */
         table_cell(t, PAINT_NONE, v->full ? field_text(row, c->member) : "");
+        break;
+    case PORT:
+        table_cell(t, PAINT_NONE, short_port(field_text(row, c->member)).s);
         break;
     case YES:
         table_cell(t, PAINT_NONE, cJSON_IsTrue(value) ? "yes" : "");
@@ -161,13 +203,6 @@ static void heading(const struct view *v, const char *text, const char *rest)
     fputc('\n', v->out);
     paint_text(v->out, v->colours, PAINT_TITLE, text);
     fprintf(v->out, "%s%s\n", *rest ? "  " : "", rest);
-}
-
-static bool well(const cJSON *row)
-{
-    enum paint p = state_paint(field_text(row, "state"));
-
-    return p == PAINT_GOOD || p == PAINT_NONE;
 }
 
 static void show_list(const struct view *v, const char *title, const char *section,
@@ -361,8 +396,7 @@ static void show_problems(const struct view *v)
     struct buf head = {0};
 
     if (n)
-        buf_printf(&head, "%s need%s a look", n == 1 ? "1 thing" : human_count((double)n).s,
-                   n == 1 ? "s" : "");
+        buf_printf(&head, "%s thing%s a look", human_count((double)n).s, n == 1 ? " needs" : "s need");
     fputc('\n', v->out);
     paint_text(v->out, v->colours, n ? PAINT_BAD : PAINT_GOOD, n ? (char *)head.data : "All is well");
     fputc('\n', v->out);

@@ -180,6 +180,18 @@ static void the_worst_comes_first(void **state)
              "2 clock: not set: readings wait for their time, nothing expires\n");
 }
 
+static void a_line_speaks_for_its_devices(void **state)
+{
+    (void)state;
+    problems("{\"lines\":[{\"name\":\"a\",\"state\":\"down\",\"error\":\"no such "
+             "port\"},{\"name\":\"b\",\"state\":\"open\"}],"
+             "\"devices\":[{\"name\":\"p\",\"line\":\"a\",\"state\":\"dead\"},{\"name\":\"q\",\"line\":\"a\","
+             "\"state\":\"dead\"},"
+             "{\"name\":\"r\",\"line\":\"b\",\"state\":\"dead\",\"reason\":\"timeout\"}]}",
+             "3 line a: down: no such port; 2 devices are on it\n"
+             "3 device r: dead on b: timeout\n");
+}
+
 static void nothing_is_wrong(void **state)
 {
     (void)state;
@@ -257,6 +269,7 @@ int main(void)
         cmocka_unit_test(terminals_are_not_steered),
         cmocka_unit_test(colours_only_when_asked_for),
         cmocka_unit_test(the_worst_comes_first),
+        cmocka_unit_test(a_line_speaks_for_its_devices),
         cmocka_unit_test(nothing_is_wrong),
         cmocka_unit_test(any_answer_can_be_shown),
         cmocka_unit_test(a_long_list_shows_what_is_not_well),
