@@ -80,9 +80,7 @@ static struct conf *load(const char *path, FILE *report)
     const struct conf_row *tables[MOST_SERVICES + 1];
     struct conf *c = conf_load(path, tables, row_tables(tables), features_absent);
 
-    if (conf_errors(c))
-        return c;
-    check_root(c);
+    check_root(c); /* also of a tree that has mistakes: whoever mends them wants to know them all */
     for (size_t i = 0; services[i]; i++)
         if (services[i]->check)
             services[i]->check(c, report);
