@@ -24,14 +24,21 @@ static char *value_text(const struct conf_row *row)
     return text;
 }
 
-static void print_rows(const struct conf_row *rows, FILE *out)
+static const char head[] = "| key | value | default | what for |\n|---|---|---|---|\n";
+
+static void print_lines(const struct conf_row *rows, FILE *out)
 {
-    fputs("| key | value | default | what for |\n|---|---|---|---|\n", out);
     for (const struct conf_row *r = rows; r && r->name; r++) {
         char *value = value_text(r);
         fprintf(out, "| `%s` | %s | %s | %s |\n", r->name, value, default_text(r), r->help ? r->help : "");
         free(value);
     }
+}
+
+static void print_rows(const struct conf_row *rows, FILE *out)
+{
+    fputs(head, out);
+    print_lines(rows, out);
     fputs("\n", out);
 }
 
@@ -72,9 +79,10 @@ static void print_inner(const struct conf_row *rows, const char *path, FILE *out
 
 void conf_manual(const struct conf_row *const *tables, size_t count, FILE *out)
 {
+    fputs(head, out);
     for (size_t i = 0; i < count; i++)
-        if (tables[i] && tables[i]->name)
-            print_rows(tables[i], out);
+        print_lines(tables[i], out);
+    fputs("\n", out);
     for (size_t i = 0; i < count; i++)
         print_inner(tables[i], "", out);
 }

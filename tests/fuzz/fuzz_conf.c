@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fd < 0 || write(fd, data, size) != (ssize_t)size)
         abort();
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    struct conf *c = conf_load(path, tables, ARRAY_SIZE(tables), absent);
+    struct conf *c = conf_load_alone(path, tables, ARRAY_SIZE(tables), absent);
     conf_each_report(c, measure, &bytes);
     if (conf_errors(c) && !bytes)
         abort();
