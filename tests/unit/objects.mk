@@ -31,3 +31,4 @@ test-$(CONFIG_MODBUS_RTU) += test_modbus_plan
 test-$(CONFIG_MODBUS_RTU) += test_modbus_value
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_line
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_exchange
+test-y += test_router
