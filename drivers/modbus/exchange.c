@@ -27,7 +27,6 @@ void exchange_begin(struct exchange *x, const struct exchange_request *request, 
     x->response_us = request->response_us;
     x->holdoff_us = request->holdoff_us;
     x->asked_us = now_us;
-    x->noise = 0;
     x->answered = false;
     x->reply_got = 0;
     x->state = STATE_SILENCE;
@@ -39,6 +38,7 @@ void exchange_sent(struct exchange *x, uint64_t now_us)
     if (x->sent_us > x->quiet_from_us)
         x->quiet_from_us = x->sent_us;
     x->deadline_us = x->sent_us + x->response_us;
+    x->noise = 0;
     judge_expect(&x->judge, (struct bytes){x->frame, x->frame_len}, x->reply_len);
     x->state = STATE_REPLY;
 }
@@ -175,8 +175,11 @@ static enum exchange_what step_silence(struct exchange *x, uint64_t now_us, uint
 {
     uint64_t quiet = x->quiet_from_us + x->timing.silence_us;
 
-    if (now_us >= quiet)
+    if (now_us >= quiet) {
+        /* Any frame has ended by now: what is left of one was not an answer to what is only asked now. */
+        judge_all(x, UINT64_MAX);
         return EXCHANGE_SEND;
+    }
     if (now_us >= x->asked_us + BUSY_US) {
         finish(x, EXCHANGE_BUSY, now_us);
         return EXCHANGE_DONE;

@@ -362,6 +362,30 @@ static void the_silence_is_exact(void **state)
     assert_int_equal(x.counts.frames_foreign, 1);
 }
 
+/* Half of a reply that was repeated behind the accepted one, and then the next request of the same shape. */
+static void what_came_before_the_request_is_no_answer(void **state)
+{
+    uint8_t frame[8] = {1, 3, 0, 0, 0, 1}, old[10] = {1, 1, 3, 2, 0, 99};
+    struct exchange x;
+    uint64_t until, now = 10000;
+
+    (void)state;
+    crc_append(frame, 6);
+    crc_append(old + 1, 5);
+    exchange_init(&x, rtu_timing(19200, 11));
+    exchange_reset(&x, 0);
+    exchange_bytes(&x, old, 8, now);
+    struct exchange_request r = {.frame = {frame, 8}, .reply_len = 7, .response_us = 50000};
+    exchange_begin(&x, &r, now);
+    for (enum exchange_what what; (what = exchange_step(&x, now, &until)) != EXCHANGE_DONE; now = until)
+        if (what == EXCHANGE_SEND) {
+            until = now;
+            exchange_sent(&x, now);
+        }
+    assert_int_equal(x.verdict, EXCHANGE_TIMEOUT);
+    assert_int_equal(x.counts.bytes_stray, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +397,7 @@ int main(void)
         cmocka_unit_test(exceptions_are_no_values_and_no_timeouts),
         cmocka_unit_test(a_line_that_is_never_quiet_is_given_up),
         cmocka_unit_test(the_silence_is_exact),
+        cmocka_unit_test(what_came_before_the_request_is_no_answer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
