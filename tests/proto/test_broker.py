@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The broker by hand-made MQTT 3.1.1 packets. Statements are those of MQTT 3.1.1 unless said otherwise."""
-import socket
+import os
 import time
 
 import pytest
@@ -425,7 +425,8 @@ def test_reader_that_stops_reading(tmp_path):
     for i in range(400):
         p.send(publish("t", b"z" * 100000))
         assert len(s.expect(PUBLISH).payload) == 100000
-    assert d.memory_kb("VmRSS") - before < 8000
+    if not os.environ.get("SLUICE_VARIANT"):  # sanitizers keep what was freed
+        assert d.memory_kb("VmRSS") - before < 8000
     lazy.sock.settimeout(5)
     assert lazy.expect(PUBLISH).payload == b"z" * 100000
     assert d.stop() == 0
