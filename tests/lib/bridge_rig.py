@@ -13,12 +13,25 @@ import threading
 import time
 
 import paho.mqtt.client as mqtt
+import pytest
 from daemon import SLUICECTL, Sluiced, free_port, wait_for
 from raw import CONNECT, Raw
 
 # mosquitto started by root would not be allowed to read the test's files
 AS_US = f"user {getpass.getuser()}\n"
 QUICK = 'backoff = { min = "50ms"; max = "200ms"; };'
+
+
+@pytest.fixture
+def cleanup():
+    """cleanup(x) gives x back and ends it after the test, last first. A site must end in order."""
+    things = []
+    yield lambda x: things.append(x) or x
+    for x in reversed(things):
+        if not isinstance(x, Site):
+            x.close() if hasattr(x, "close") else x.kill()
+        elif x.running():
+            assert x.stop(3) == 0, x.log()
 
 
 def status_of(site, name="cloud"):
@@ -73,7 +86,6 @@ class Client:
     """A paho client that remembers what it gets: (topic, payload text, qos, retain)."""
 
     def __init__(self, port, name=None, clean=True, filters=(), version=mqtt.MQTTv311, **connect):
-        # paho's own queue must never be what limits a test
         v5 = version == mqtt.MQTTv5
         kind = {} if v5 else {"clean_session": clean}
         self.mqtt = mqtt.Client(name or f"t{random.getrandbits(40)}", protocol=version, **kind)

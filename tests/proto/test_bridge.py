@@ -6,26 +6,11 @@ import time
 
 import paho.mqtt.client as mqtt
 import pytest
-from bridge_rig import (OUT, QUICK, Client, Link, Site, bridge, drained, go_on, offline, online, status_of,
-                        stop_cold)
+from bridge_rig import (OUT, QUICK, Client, Link, Site, bridge, cleanup, drained, go_on, offline, online,  # noqa: F401
+                        status_of, stop_cold)
 from daemon import SLUICECTL, SLUICED, Mosquitto, free_port, wait_for
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists() or not SLUICECTL.exists(), reason="not built")
-
-
-@pytest.fixture
-def cleanup():
-    """Things with close(), stop() or kill(), ended last first."""
-    things = []
-    yield lambda x: things.append(x) or x
-    for x in reversed(things):
-        if isinstance(x, Site):
-            if x.running():
-                assert x.stop(3) == 0, x.log()
-        elif hasattr(x, "close"):
-            x.close()
-        else:
-            x.kill()
 
 
 @pytest.fixture

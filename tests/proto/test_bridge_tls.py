@@ -3,23 +3,10 @@
 import subprocess
 
 import pytest
-from bridge_rig import AS_US, OUT, Client, Site, bridge, drained, offline, online, status_of
+from bridge_rig import AS_US, OUT, Client, Site, bridge, cleanup, drained, offline, online, status_of  # noqa: F401
 from daemon import SLUICECTL, SLUICED, Authority, Mosquitto, free_port, openssl, wait_for
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists() or not SLUICECTL.exists(), reason="not built")
-
-
-@pytest.fixture
-def cleanup():
-    things = []
-    yield lambda x: things.append(x) or x
-    for x in reversed(things):
-        if isinstance(x, Site) and x.running():
-            assert x.stop(3) == 0, x.log()
-        elif hasattr(x, "close"):
-            x.close()
-        elif not isinstance(x, Site):
-            x.kill()
 
 
 @pytest.fixture
