@@ -56,23 +56,24 @@ static int take_row(struct sqlite_db *db, sqlite3_stmt *st, struct store_row *ro
     return rc;
 }
 
-int db_read(void *arg, uint32_t no, uint64_t first, bool (*on_row)(void *arg, const struct store_row *row),
-            void *row_arg)
+/* Gives the rows from key least on. SQLITE_DONE, SQLITE_OK when on_row has had enough, or what went
+ * wrong. In a damaged tree keys may go round in a circle. */
+static int read_rows(struct sqlite_db *db, uint32_t no, int64_t least,
+                     bool (*on_row)(void *arg, const struct store_row *row), void *arg)
 {
-    struct sqlite_db *db = arg;
+    sqlite3_stmt *st = db->st[ST_QUEUE_READ];
     struct store_row row;
     bool go_on = true;
-    int rc = db_ensure_open(db), step = SQLITE_OK;
-    sqlite3_stmt *st = db->st[ST_QUEUE_READ];
+    int rc = SQLITE_OK;
 
-    if (rc)
-        return db_error(rc, db->handle);
-    if (first >= SEQ_END)
-        return 0;
-    sqlite3_bind_int64(st, 1, row_key(no, removals_skip(db, no, first)));
+    sqlite3_bind_int64(st, 1, least);
     sqlite3_bind_int64(st, 2, row_key(no + 1, 0));
-    while (go_on && (step = sqlite3_step(st)) == SQLITE_ROW) {
-        uint64_t seq = row_seq(sqlite3_column_int64(st, 0)), next = removals_skip(db, no, seq);
+    while (go_on && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        int64_t key = sqlite3_column_int64(st, 0);
+        uint64_t seq = row_seq(key), next = removals_skip(db, no, seq);
+        if (key < least)
+            return SQLITE_CORRUPT;
+        least = key + 1;
         if (next != seq) {
             sqlite3_reset(st);
             sqlite3_bind_int64(st, 1, row_key(no, next));
@@ -80,14 +81,28 @@ int db_read(void *arg, uint32_t no, uint64_t first, bool (*on_row)(void *arg, co
         }
         rc = take_row(db, st, &row);
         if (!rc)
-            go_on = on_row(row_arg, &row);
+            go_on = on_row(arg, &row);
         else if (rc != SQLITE_CORRUPT)
-            break;
+            return rc;
     }
-    sqlite3_reset(st);
-    if (go_on && !rc && step != SQLITE_DONE)
-        rc = step;
-    return rc && rc != SQLITE_CORRUPT ? db_error(rc, db->handle) : 0;
+    return go_on ? rc : SQLITE_OK;
+}
+
+int db_read(void *arg, uint32_t no, uint64_t first, bool (*on_row)(void *arg, const struct store_row *row),
+            void *row_arg)
+{
+    struct sqlite_db *db = arg;
+    int rc = db_ensure_open(db);
+
+    if (rc)
+        return db_error(rc, db->handle);
+    if (first >= SEQ_END)
+        return 0;
+    rc = read_rows(db, no, row_key(no, removals_skip(db, no, first)), on_row, row_arg);
+    sqlite3_reset(db->st[ST_QUEUE_READ]);
+    if ((rc & 0xff) == SQLITE_CORRUPT)
+        db_note_damage(db);
+    return rc == SQLITE_DONE ? 0 : db_error(rc, db->handle);
 }
 
 /* --- counting a queue --- */
@@ -126,6 +141,9 @@ static int count_rows(struct sqlite_db *db, uint32_t no, uint64_t from, uint64_t
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         uint64_t seq = row_seq(sqlite3_column_int64(st, 0)), next = removals_skip(db, no, seq);
         uint64_t bytes = (uint64_t)sqlite3_column_int64(st, 1);
+        if (seq < from || seq >= to)
+            break;
+        from = seq + 1;
         c->visited++;
         c->all += bytes;
         if (next == seq)
@@ -136,7 +154,7 @@ static int count_rows(struct sqlite_db *db, uint32_t no, uint64_t from, uint64_t
         sqlite3_bind_int64(st, 1, row_key(no, next < to ? next : to));
     }
     sqlite3_reset(st);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc == SQLITE_DONE ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_CORRUPT : rc;
 }
 
 /* A record counts rows of which some are about to go. */
