@@ -12,7 +12,7 @@
 #include "ctl/status_fields.h"
 #include "ctl/table.h"
 
-#define ROWS_SHOWN 40 /* of a longer list the overview shows only what is not well */
+#define ROWS_SHOWN 40 /* of a longer list the overview shows what is not well, so many at most */
 
 enum form {
     END,
@@ -218,7 +218,7 @@ static void show_list(const struct view *v, const char *title, const char *secti
     struct table *t = table_new(titles);
     cJSON_ArrayForEach(row, list)
     {
-        if (!all && well(row)) {
+        if (!all && (well(row) || table_rows(t) == ROWS_SHOWN)) {
             left_out++;
             continue;
         }
@@ -229,8 +229,8 @@ static void show_list(const struct view *v, const char *title, const char *secti
     if (table_rows(t))
         table_print(t, v->out, v->colours);
     if (left_out)
-        fprintf(v->out, "  and %s that are well: `sluicectl status %s` shows them\n",
-                human_count((double)left_out).s, section);
+        fprintf(v->out, "  and %s more: `sluicectl status %s` shows them\n", human_count((double)left_out).s,
+                section);
     table_free(t);
 }
 

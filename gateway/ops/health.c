@@ -114,6 +114,8 @@ static void on_look(struct timer *t)
         publish_health(status);
     cJSON_Delete(health.seen);
     health.seen = status;
+    /* Devices tell their states themselves; a thousand of them would be megabytes to keep. */
+    cJSON_DeleteItemFromObjectCaseSensitive(status, "devices");
     look_again();
 }
 

@@ -248,7 +248,7 @@ static void a_long_list_shows_what_is_not_well(void **state)
     page_open(&p);
     status_view(status, NULL, p.out, false);
     fclose(p.out);
-    assert_non_null(strstr(p.text, "  d71   dead\n  and 99 that are well"));
+    assert_non_null(strstr(p.text, "  d71   dead\n  and 99 more"));
     assert_null(strstr(p.text, "d70"));
     free(p.text);
     page_open(&p);
