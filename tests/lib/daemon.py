@@ -123,13 +123,16 @@ class Sluiced(Process):
 class Mosquitto(Process):
     """Debian's mosquitto; conf: further settings."""
 
-    def __init__(self, folder, conf="", port=None, default_listener=True):
+    def __init__(self, folder, conf="", port=None, default_listener=True, persistence=False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         path = self.folder / "mosquitto.conf"
         text = f"listener {self.port} 127.0.0.1\nallow_anonymous true\n" if default_listener else ""
-        path.write_text(text + "persistence false\nlog_dest stderr\nlog_type all\n" + conf)
+        if os.geteuid() == 0:
+            text += "user root\n"  # else it could not read the test's own folder
+        text += f"persistence true\npersistence_location {self.folder}/\n" if persistence else "persistence false\n"
+        path.write_text(text + "log_dest stderr\nlog_type all\n" + conf)
         super().__init__([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", path],
                          self.folder / "mosquitto.log")
 
