@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modbus lines of the running daemon: against slaves that are not ours, against what mbpoll reads, and through what a
+line in the field goes through."""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from daemon import SLUICECTL, SLUICED, Process, Sluiced, wait_for
+
+pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
+
+TYPES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d"}
+ORDERS = ["ABCD", "CDAB", "BADC", "DCBA"]
+VALUES = {"int16": -12345, "uint16": 54321, "int32": -1234567890, "uint32": 0xDEADBEEF, "int64": -1234567890123456789,
+          "uint64": 0xFEDCBA9876543210, "float32": 21.5, "float64": -2.718281828459045e100}
+
+SLAVE = """
+import sys
+from pymodbus.datastore import ModbusSequentialDataBlock as Block, ModbusServerContext, ModbusSlaveContext
+from pymodbus.server import StartSerialServer
+from pymodbus.transaction import ModbusRtuFramer
+regs = [int(x) for x in sys.argv[2].split(",")]
+bits = [i % 3 == 0 for i in range(64)]
+unit = ModbusSlaveContext(hr=Block(0, regs), ir=Block(0, list(reversed(regs))), co=Block(0, bits),
+                          di=Block(0, [not b for b in bits]), zero_mode=True)
+StartSerialServer(context=ModbusServerContext(slaves={1: unit, 7: unit}, single=False), framer=ModbusRtuFramer,
+                  port=sys.argv[1], baudrate=19200, parity="N", stopbits=1, timeout=0.05)
+"""
+
+
+def layout():
+    """[(name, type, order, address)] of one value of each type in each order, and the registers that hold them."""
+    rows, regs = [], []
+    for kind, code in TYPES.items():
+        for order in ORDERS:
+            rows.append((f"{kind}.{order}", kind, order, len(regs)))
+            words = list(struct.unpack(f">{struct.calcsize(code) // 2}H", struct.pack(">" + code, VALUES[kind])))
+            if order in ("CDAB", "DCBA"):
+                words.reverse()
+            if order in ("BADC", "DCBA"):
+                words = [(w >> 8 | w << 8) & 0xFFFF for w in words]
+            regs += words
+    return rows, regs
+
+
+class Watcher:
+    """All that the daemon publishes, in order, as (topic, payload, retained)."""
+
+    def __init__(self, daemon):
+        self.got = []
+        self.client = mqtt.Client()
+        self.client.on_message = lambda c, u, m: self.got.append((m.topic, m.payload.decode(), m.retain))
+        self.client.connect("127.0.0.1", daemon.port)
+        self.client.subscribe("#", 1)
+        self.client.loop_start()
+
+    def on(self, end):
+        return [json.loads(p) if p else None for t, p, _ in list(self.got) if t.endswith(end)]
+
+    def wait(self, end, condition=lambda p: True, seconds=20):
+        return wait_for(lambda: next((p for p in self.on(end) if p is not None and condition(p)), None), seconds,
+                        f"{end} among {self.got[-20:]}")
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def ending():
+    """ending(x) gives x back and ends it after the test."""
+    things = []
+    yield lambda x: things.append(x) or x
+    for x in reversed(things):
+        x.close() if hasattr(x, "close") else x.kill()
+
+
+def status(daemon):
+    done = subprocess.run([SLUICECTL, "-c", daemon.conf_path, "--json", "status"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def conf(lines, devices):
+    return f"lines = ( {', '.join(lines)} );\ndevices = ( {', '.join(devices)} );\n"
+
+
+def line(port, name="a", more='baud = 19200; format = "8N1";'):
+    return f'{{ name = "{name}"; protocol = "modbus-rtu"; port = "{port}"; {more} }}'
+
+
+def device(name, unit, points, every="100ms", on="a", more="", group=""):
+    return (f'{{ name = "{name}"; line = "{on}"; unit = {unit}; {more} groups = {{ g = {{ every = "{every}"; {group} '
+            f'points = ( {", ".join(points)} ); }}; }}; }}')
+
+
+def point(name, at, kind=None, more=""):
+    return f'{{ name = "{name}"; at = "{at}"; ' + (f'type = "{kind}"; ' if kind else "") + more + "}"
+
+
+def pair(folder, ending):
+    """Two ptys back to back."""
+    master, slave = folder / "m", folder / "s"
+    socat = Process([shutil.which("socat"), f"pty,raw,echo=0,link={master}", f"pty,raw,echo=0,link={slave}"],
+                    folder / "socat.log").start()
+    ending(socat)
+    wait_for(lambda: master.exists() and slave.exists(), what="socat")
+    return master, slave, socat
+
+
+def pymodbus(folder, slave, regs, ending):
+    script = folder / "slave.py"
+    script.write_text(SLAVE)
+    return ending(Process([sys.executable, script, slave, ",".join(map(str, regs))], folder / "slave.log").start())
+
+
+def mbpoll(port, *args):
+    done = subprocess.run(["mbpoll", "-m", "rtu", "-b", "19200", "-P", "none", "-0", "-1", "-q", *map(str, args), str(port)],
+                          capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout + done.stderr
+
+
+def mbpoll_value(port, kind, order, at):
+    """What mbpoll reads, for the types and orders that it has."""
+    how = {"int16": "4", "uint16": "4", "int32": "4:int", "uint32": "4:int", "float32": "4:float"}.get(kind)
+    if not how or order not in ("ABCD", "CDAB") or (order == "CDAB" and kind.endswith("16")):
+        return None
+    code, text = mbpoll(port, "-a", 1, "-t", how, "-r", at, "-c", 1, *(["-B"] if order == "ABCD" else []))
+    assert code == 0, text
+    # "[0]: 54321 (-11215)": the unsigned reading first where the two differ
+    value = text.split(f"[{at}]:")[1].split("\n")[0].replace("(", " ").replace(")", " ").split()
+    if kind == "float32":
+        return float(value[0])
+    signed = int(value[-1]) if len(value) > 1 else int(value[0])
+    bits = 16 if kind.endswith("16") else 32
+    return signed % 2**bits if kind.startswith("u") else (signed + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
+def test_every_type_and_order_as_a_foreign_slave_has_them_and_mbpoll_reads_them(tmp_path, ending):
+    rows, regs = layout()
+    master, slave, _ = pair(tmp_path, ending)
+    pymodbus(tmp_path, slave, regs + [0] * 64, ending)
+    wait_for(lambda: mbpoll(master, "-a", 1, "-t", "4", "-r", 0, "-c", 1)[0] == 0, 20, "the slave")
+    judged = {name: mbpoll_value(master, kind, order, at) for name, kind, order, at in rows}
+    points = [point(name, f"holding:{at}", kind, f'order = "{order}";') for name, kind, order, at in rows]
+    bits = [point(f"co{i}", f"coil:{i}") for i in range(20)] + [point(f"di{i}", f"discrete:{i}") for i in range(20)]
+    last = len(regs) + 63  # of the reversed input registers
+    inputs = [point("in0", f"input:{last}", "uint16"), point("bit", f"input:{last}.9")]
+    daemon = ending(Sluiced(tmp_path, conf([line(master)], [
+        device("dev", 1, points + bits + inputs, "500ms", more="response = \"1s\";"),
+        device("other", 7, [point("x", "holding:1", "uint16"), point("no", "holding:9999", "int16")], "500ms", more="response = \"1s\";")]))).start()
+    watcher = ending(Watcher(daemon))
+    got = watcher.wait("dev/data/g", lambda p: "q" not in p)["v"]
+    for name, kind, order, at in rows:
+        assert got[name] == VALUES[kind], name
+        if judged[name] is not None:
+            assert got[name] == pytest.approx(judged[name], rel=1e-6), name
+    assert sum(v is not None for v in judged.values()) == 8
+    assert [got[f"co{i}"] for i in range(20)] == [i % 3 == 0 for i in range(20)]
+    assert [got[f"di{i}"] for i in range(20)] == [i % 3 != 0 for i in range(20)]
+    assert got["in0"] == regs[0] and got["bit"] == bool(regs[0] >> 9 & 1)
+    other = watcher.wait("other/data/g", lambda p: p["v"])
+    assert other["v"] == {"x": regs[1]} and other["q"] == {"no": "exception 2"}
+    counts = status(daemon)["lines"][0]
+    assert counts["crc"] == counts["late"] == counts["foreign"] == counts["timeouts"] == 0
+    assert daemon.stop(3) == 0
+
+
+SIM = """baud = 115200; format = "8N1"; strict = true; stations = (
+{ name = "one"; unit = 1; turnaround_us = 500; holding = ( { at = 0; count = 10; constant = 215; spread = 1; } ); },
+{ name = "two"; unit = 2; turnaround_us = 500; holding = ( { at = 0; constant = 3; } ); %s } );
+"""
+FAST = 'baud = 115200; format = "8N1"; timing = { response = "50ms"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
+X = point("x", "holding:0", "int16", "scale = 0.1; ")
+
+
+def site(folder, ending, devices, faults="", more=FAST, lines=None):
+    (folder / "line.sim").write_text(SIM % faults)
+    daemon = ending(Sluiced(folder, conf(lines or [line("sim:line.sim", more=more)], devices))).start()
+    return daemon, ending(Watcher(daemon))
+
+
+def test_readings_follow_each_other_and_say_when(tmp_path, ending):
+    daemon, watcher = site(tmp_path, ending, [device("d", 1, [X, point("gone", "holding:77", "int16")])])
+    wait_for(lambda: len(watcher.on("d/data/g")) >= 10, what="readings")
+    got = watcher.on("d/data/g")[:10]
+    assert all(p["v"] == {"x": 21.5} and p["q"] == {"gone": "exception 2"} for p in got)
+    assert all('"x":21.5}' in p for t, p, _ in watcher.got if t.endswith("d/data/g"))
+    numbers = [p["n"] for p in got]
+    assert numbers == list(range(numbers[0], numbers[0] + 10)) and numbers[0] >> 32 == 1
+    assert sorted(p["t"] for p in got) == [p["t"] for p in got]
+    daemon.restart()
+    again = ending(Watcher(daemon))
+    assert again.wait("d/data/g")["n"] >> 32 == 2
+    assert daemon.stop(3) == 0
+
+
+def test_a_topic_for_each_point(tmp_path, ending):
+    daemon, watcher = site(tmp_path, ending, [device("d", 1, [X, point("no", "holding:77", "int16")], group='payload = "point"; qos = 2; ')])
+    assert watcher.wait("d/data/g/x")["v"] == 21.5
+    assert watcher.wait("d/data/g/no")["q"] == "exception 2"
+    assert not watcher.on("d/data/g")
+
+
+def test_presence_is_told_when_it_changes_and_kept(tmp_path, ending):
+    daemon, watcher = site(tmp_path, ending, [device("d", 1, [X]), device("two", 2, [X]), device("nobody", 9, [X])],
+                           'faults = ( { kind = "silence"; from = "2s"; until = "4s"; } );')
+    watcher.wait("/nobody/state", lambda p: p["state"] == "dead" and p["reason"] == "timeout")
+    watcher.wait("/two/state", lambda p: p["state"] == "dead")
+    wait_for(lambda: [p["state"] for p in watcher.on("/two/state")][-1] == "online", what="the unit to come back")
+    assert [p["state"] for p in watcher.on("/two/state")] in (["online", "dead", "online"], ["online", "stale", "dead", "online"])
+    assert [p["state"] for p in watcher.on("/d/state")] == ["online"]
+    assert any("timeout" == p.get("q", {}).get("x") for p in watcher.on("two/data/g"))
+    late = ending(Watcher(daemon))
+    wait_for(lambda: {t.split("/")[2] for t, p, retained in late.got if retained} >= {"d", "two", "nobody"}, what="retained presence")
+    by_name = {d["name"]: d for d in status(daemon)["devices"]}
+    assert by_name["nobody"]["state"] == "dead" and by_name["two"]["state"] == "online"
+    assert by_name["d"]["groups"]["g"]["committed"] >= by_name["d"]["groups"]["g"]["n"] - 2
+
+
+def test_reload_touches_only_what_changed(tmp_path, ending):
+    lines = [line("sim:line.sim", n, FAST) for n in ("a", "b")]
+    keep, change = device("keep", 1, [X], on="a"), device("change", 1, [X], on="b")
+    daemon, watcher = site(tmp_path, ending, [keep, change, device("drop", 2, [X], on="b")], lines=lines)
+    watcher.wait("change/data/g"), watcher.wait("keep/data/g"), watcher.wait("/drop/state")
+    before = len(watcher.on("change/data/g"))
+    daemon.configure(conf(lines, [keep, device("change", 1, [X, point("y", "holding:1", "int16")], on="b")]))
+    daemon.reload()
+    watcher.wait("change/data/g", lambda p: "y" in p["v"])
+    wait_for(lambda: watcher.on("/drop/state")[-1] is None, what="the presence of a device that is gone to go")
+    wait_for(lambda: len(watcher.on("change/data/g")) > before + 20, what="more readings")
+    for name in ("keep", "change"):
+        numbers = [p["n"] for p in watcher.on(f"{name}/data/g")]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), name
+    assert daemon.log().count("line a: open") == 1 and daemon.log().count("line b: open") == 2
+    # A configuration with a mistake changes nothing.
+    daemon.configure(conf(lines, [keep.replace("unit = 1", "unit = 300")]))
+    daemon.reload()
+    wait_for(lambda: "refused" in daemon.log(), what="the refusal")
+    count = len(watcher.on("change/data/g"))
+    wait_for(lambda: len(watcher.on("change/data/g")) > count + 5, what="readings to go on")
+
+
+def test_an_adapter_that_is_pulled_out_is_awaited(tmp_path, ending):
+    _, regs = layout()
+    master, slave, socat = pair(tmp_path, ending)
+    server = pymodbus(tmp_path, slave, regs, ending)
+    daemon = ending(Sluiced(tmp_path, conf([line(master)], [device("d", 1, [point("x", "holding:1", "uint16")], "200ms")]))).start()
+    watcher = ending(Watcher(daemon))
+    watcher.wait("d/data/g", lambda p: p["v"] == {"x": regs[1]})
+    server.kill(), socat.kill()
+    watcher.wait("/d/state", lambda p: p["state"] == "dead" and str(master) in p["reason"])
+    assert status(daemon)["lines"][0]["state"] == "down"
+    for end in (master, slave):
+        end.unlink(missing_ok=True)
+    _, slave, _ = pair(tmp_path, ending)
+    pymodbus(tmp_path, slave, regs, ending)
+    count = len(watcher.on("d/data/g"))
+    wait_for(lambda: any(p["v"] for p in watcher.on("d/data/g")[count:]), 30, "readings again")
+    wait_for(lambda: watcher.on("/d/state")[-1]["state"] == "online", what="presence")
+    assert daemon.stop(3) == 0
+
+
+def test_a_port_is_not_shared_with_a_second_daemon(tmp_path, ending):
+    master, _, _ = pair(tmp_path, ending)
+    text = conf([line(master)], [device("d", 1, [X])])
+    first = ending(Sluiced(tmp_path / "1", text)).start()
+    wait_for(lambda: "line a: open" in first.log(), what="the first to open the port")
+    second = ending(Sluiced(tmp_path / "2", text)).start()
+    wait_for(lambda: "in use by another program" in second.log(), what="the second to say so")
+    assert second.log().count("trying again") == 1
+    first.stop(3)
+    wait_for(lambda: "line a: open" in second.log(), what="the second to get it")
+    assert second.stop(3) == 0
+
+
+def test_stopping_does_not_wait_for_a_slow_unit(tmp_path, ending):
+    daemon, _ = site(tmp_path, ending, [device("nobody", 9, [X], more='response = "30s"; ')])
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert daemon.stop(5) == 0
+    assert time.monotonic() - began < 2.5
+
+
+def check(folder, text, *args):
+    path = folder / "c.conf"
+    path.write_text(f'site = "t";\nstate_dir = "{folder}";\n' + text)
+    done = subprocess.run([SLUICED, "--check", *args, path], capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout + done.stderr
+
+
+L = line("/dev/ttyS0")
+MISTAKES = {
+    "duplicate unit": ([L], [device("d", 1, [X]), device("e", 1, [X])], "unit 1 is already device d"),
+    "unknown line": ([L], [device("d", 1, [X], on="b")], "there is no line b; did you mean a?"),
+    "no line": ([], [device("d", 1, [X])], "there is no line a; add it"),
+    "duplicate line": ([L, line("/dev/ttyS1")], [], "line a is there twice"),
+    "duplicate device": ([L], [device("d", 1, [X]), device("d", 2, [X])], "device d is there twice"),
+    "duplicate point": ([L], [device("d", 1, [X, X])], "point x is in group g twice"),
+    "port twice": ([L, line("/dev/ttyS0", "b")], [], "line a already has port /dev/ttyS0"),
+    "reserved": ([L], [device("state", 1, [X])], "no device can be called state"),
+    "unit": ([L], [device("d", 248, [X])], "247"),
+    "address": ([L], [device("d", 1, [point("x", "holding:65536", "int16")])], "from 0 to 65535"),
+    "no table": ([L], [device("d", 1, [point("x", "40001", "int16")])], "is no address; write coil:N"),
+    "last register": ([L], [device("d", 1, [point("x", "holding:65535", "float32")])], "needs 2 registers and the last one is 65535"),
+    "type of a coil": ([L], [device("d", 1, [point("x", "coil:1", "int16")])], "a coil or discrete input is a bool"),
+    "bit of a coil": ([L], [device("d", 1, [point("x", "coil:1.2")])], "a coil or discrete input has no bits"),
+    "no type": ([L], [device("d", 1, [point("x", "holding:1")])], "`type` is missing"),
+    "which bit": ([L], [device("d", 1, [point("x", "holding:1", "bit")])], "say which one"),
+    "bit 16": ([L], [device("d", 1, [point("x", "holding:1.16")])], "bit B (0 to 15)"),
+    "unknown type": ([L], [device("d", 1, [point("x", "holding:1", "real")])], "float32"),
+    "order": ([L], [device("d", 1, [point("x", "holding:1", "int32", 'order = "HGFEDCBA"; ')])], "is for values of 8 bytes"),
+    "scaled bit": ([L], [device("d", 1, [point("x", "holding:1.1", None, "scale = 2.0; ")])], "has no scale"),
+    "scale 0": ([L], [device("d", 1, [point("x", "holding:1", "int16", "scale = 0.0; ")])], "scale 0"),
+    "no points": ([L], [device("d", 1, [])], "group g has no points"),
+    "port": ([line("ttyS0")], [], "is no port; write a path"),
+    "usb": ([line("usb:ftdi")], [], "usb:0403:6001:A50285BI"),
+    "protocol": ([L.replace("modbus-rtu", "profibus")], [], "profibus"),
+    "unknown key": ([L.replace("baud", "buad")], [], "did you mean `baud`?"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_with_its_place(name, tmp_path):
+    lines, devices, text = MISTAKES[name]
+    code, out = check(tmp_path, conf(lines, devices))
+    assert code != 0
+    assert text in out, out
+    where = 3 if "line" in name and name != "unknown line" and name != "no line" or name in ("port twice", "port", "usb", "protocol", "unknown key") else 4
+    assert f"c.conf:{where}: " in out, out
+
+
+def test_check_predicts_cycle_and_load(tmp_path):
+    code, out = check(tmp_path, conf([L], [device("d", 1, [point(f"p{i}", f"holding:{i}", "int16") for i in range(10)], "1s")]))
+    assert code == 0, out
+    row = next(r for r in out.splitlines() if r.startswith("a "))
+    # 19200 8N1: 13 + 20 characters, two silences of 3.5, and 5 ms for the unit.
+    assert row.split()[2:5] == ["1", "10", "1"]
+    assert float(row.split()[5]) == pytest.approx(40 * 10 / 19200 + 0.005, abs=0.0006)
+    assert float(row.split()[7]) == pytest.approx(2.6, abs=0.1)
+    code, out = check(tmp_path, conf([L], [device("d", 1, [X], "10ms")]))
+    assert code == 0 and "warning: line a is asked for" in out and "% of its time" in out
+
+
+def test_points_that_share_half_a_register_pair_are_pointed_out(tmp_path):
+    code, out = check(tmp_path, conf([L], [device("d", 1, [point("x", "holding:1", "int32"), point("y", "holding:2", "int16")])]))
+    assert code == 0 and "y and x share a register" in out
