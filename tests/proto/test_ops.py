@@ -24,6 +24,17 @@ def status(daemon):
     return json.loads(done.stdout)
 
 
+def up(daemon):
+    """The listeners open before the control socket does."""
+    wait_for(lambda: not daemon.running() or ctl(daemon, "status").returncode == 0, what="the control socket")
+    return daemon
+
+
+@pytest.fixture
+def sluiced(sluiced):
+    return up(sluiced)
+
+
 class Control:
     """A client of the control socket that does as it likes."""
 
@@ -84,7 +95,7 @@ def test_status_for_people(sluiced):
 
 def test_the_boot_number_rises(sluiced):
     before = status(sluiced)["gateway"]["boot"]
-    sluiced.restart()
+    up(sluiced.restart())
     assert status(sluiced)["gateway"]["boot"] > before
 
 
@@ -96,9 +107,9 @@ def test_the_socket_is_for_owner_and_group(sluiced):
 def test_another_socket_path(tmp_path):
     path = tmp_path / "elsewhere.sock"
     d = Sluiced(tmp_path, f'control = {{ socket = "{path}"; }};\n').start()
+    up(d)
     try:
-        assert path.is_socket()
-        assert status(d)["ok"]
+        assert path.is_socket() and status(d)["ok"]
         done = subprocess.run([SLUICECTL, "-s", path, "status"], capture_output=True, text=True)
         assert done.returncode == 0
     finally:
