@@ -316,6 +316,29 @@ def test_an_event_tells_that_a_bridge_has_changed(tmp_path):
         upstream.stop()
 
 
+@pytest.mark.skipif("CONFIG_SYSTEMD 1" not in (TOP / "build/generated/autoconf.h").read_text(), reason="no systemd")
+def test_the_service_manager_is_told(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+
+        def until(line):
+            while line not in manager.recv(4096).decode().split("\n"):
+                pass
+
+        d = Sluiced(tmp_path, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}).start()
+        try:
+            until("READY=1")
+            until("WATCHDOG=1")
+            until("WATCHDOG=1")
+            d.reload()
+            until("RELOADING=1")
+            until("READY=1")
+        finally:
+            assert d.stop() == 0
+        until("STOPPING=1")
+
+
 def test_the_example_is_right(tmp_path):
     """As it is shipped, and with everything in it taken into use."""
     example = (TOP / "rootfs/overlay/etc/sluice/sluice.conf").read_text()
