@@ -6,7 +6,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "lib"))
 
-from daemon import Sluiced  # noqa: E402
+from daemon import Process, Sluiced  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    while Process.started:
+        Process.started.pop().kill()
 
 
 @pytest.fixture

@@ -40,7 +40,9 @@ def listens(port):
 
 
 class Process:
-    """A child whose output goes to a file."""
+    """A child whose output goes to a file. What a test leaves running is killed at its end (conftest.py)."""
+
+    started = []
 
     def __init__(self, argv, log, env=None):
         self.argv, self.log_path, self.env = [str(a) for a in argv], Path(log), env
@@ -50,6 +52,7 @@ class Process:
         with open(self.log_path, "ab") as out:
             self.process = subprocess.Popen(self.argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(self.env or {})})
+        Process.started.append(self)
         return self
 
     @property
