@@ -5,6 +5,7 @@
 #include "drivers/modbus/crc.h"
 
 #define GAP_LEAST_US  25000 /* a common USB adapter keeps bytes back for 16 ms */
+#define REPLY_GAPS    4     /* of these an answer that has begun may stall before it counts as cut off */
 #define EXCEPTION_LEN 5
 
 struct rtu_timing rtu_timing(uint32_t baud, unsigned bits_per_char)
@@ -155,6 +156,11 @@ static struct judge_event judge_ended(struct judge *j)
     return event_of(j, j->len > 1 && head_is_ours(j, j->rx, j->len) ? JUDGE_BROKEN : JUDGE_NOISE, j->len);
 }
 
+static uint64_t ended_us(const struct judge *j)
+{
+    return j->last_us + (reply_begins(j) ? REPLY_GAPS : 1) * (uint64_t)j->timing.gap_us;
+}
+
 struct judge_event judge_next(struct judge *j, uint64_t now_us)
 {
     size_t len;
@@ -175,12 +181,12 @@ struct judge_event judge_next(struct judge *j, uint64_t now_us)
         if ((len = glitch_before_reply(j)))
             return event_of(j, JUDGE_NOISE, len);
     }
-    if (now_us >= j->last_us + j->timing.gap_us)
+    if (now_us >= ended_us(j))
         return judge_ended(j);
     return (struct judge_event){0};
 }
 
 uint64_t judge_wake_us(const struct judge *j)
 {
-    return j->len > j->used ? j->last_us + j->timing.gap_us : 0;
+    return j->len > j->used ? ended_us(j) : 0;
 }
