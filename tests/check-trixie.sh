@@ -14,19 +14,20 @@ fi
 [ "${1:-}" = inside ] || exec unshare --mount --propagation private "$0" inside
 command -v mmdebstrap >/dev/null || apt-get -qq -y --no-install-recommends install mmdebstrap debian-archive-keyring
 
-if [ ! -e "$root/ready" ]; then
+packages="$(tests/install-deps.sh --list demo | paste -sd,),libcmocka-dev"
+if [ "$packages" != "$(cat "$root/ready" 2>/dev/null)" ]; then
     mirror=$(apt-get indextargets --format '$(LABEL) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk '$1 == "Debian" && $2 == "main" { print $3; exit }')
     if [ -z "$mirror" ]; then
         echo "check-trixie: apt of this machine knows no Debian mirror" >&2
         exit 1
     fi
-    packages=$(tests/install-deps.sh --list build | paste -sd,)
     rm -rf "$root"
     mkdir -p "${root%/*}"
-    mmdebstrap --quiet --mode=root --variant=apt --include="$packages,libcmocka-dev,procps" \
+    mmdebstrap --quiet --mode=root --variant=apt --include="$packages" \
         --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$root" "$mirror"
-    touch "$root/ready"
+    printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+    echo "$packages" >"$root/ready"
 fi
 
 mount -t proc proc "$root/proc"
