@@ -174,11 +174,17 @@ demo:
 	$(MAKE) all
 	$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
 
-bench: all
+load := $(addprefix $(O)/tests/bench/load,.o _options.o _tls.o)
+-include $(load:.o=.d)
+$(O)/tests/bench/load: $(load)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(extra) $(LDFLAGS) -o $@ $^ -lmbedtls -lmbedx509 -lmbedcrypto
+
+bench: all $(O)/tests/bench/load
 	$(PYTHON) tests/bench/bench.py
 
 soak: all
-	$(PYTHON) -m pytest -q tests/durability --soak
+	SLUICE_KILLS=2000 SLUICE_CUTS=10000 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/durability
 
 check-trixie:
 	tests/check-trixie.sh
