@@ -360,12 +360,12 @@ def explain(screen, judge, evidence):
         late += (f"; the oldest {judge.oldest_at_kill / MS:.0f} ms before the kill (linger {LINGER_MS + LINGER_IDLE_MS} ms"
                  f" + a commit {kill['commit'] / MS:.0f} ms + {ROOM_MS} ms on the way are allowed)")
     notes = [("read on the wire", "answers in the simulator's log of frames, by their counters"),
-             ("told silent", "readings that say that the device did not answer"),
+             ("without value", "readings that say why: timeout, crc …"),
              ("committed", "on the site's disk when its daemon ended, or arrived by then"),
              ("repeated", "arrived twice, which QoS 1 allows where an acknowledgement was lost"),
              ("not yet committed", late)]
     if judge.total("untaken"):
-        notes.append(("besides", f"{judge.total('untaken')} answers came too late and were told as timeouts"))
+        notes.append(("besides", f"{judge.total('untaken')} answers came late or with gaps; their readings have no value and say so"))
     for name, text in notes:
         for i, part in enumerate(textwrap.wrap(text, screen.width - 19)):
             screen.line(f"{name if not i else '':19}{part}", "dim")
@@ -437,7 +437,7 @@ def main():
         if o.keep:
             keep_running(screen, demo)
         return failed
-    except (Broken, AssertionError) as e:
+    except (Broken, AssertionError, OSError) as e:
         screen.line()
         screen.line(f"The demo broke: {e}", "red")
         return 1

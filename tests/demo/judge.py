@@ -173,7 +173,7 @@ class Evidence:
 @dataclass
 class Row:
     wire: int = 0
-    silent: int = 0  # committed readings that say that the device did not answer
+    valueless: int = 0  # readings that say what is wrong instead
     committed: int = 0
     arrived: int = 0
     lost: int = 0
@@ -181,7 +181,7 @@ class Row:
     disordered: int = 0
     wrong: int = 0
     at_kill: int = 0
-    untaken: int = 0  # answers that no reading tells of because the device was given up just then
+    untaken: int = 0  # answers that came too late or damaged: the reading says so and has no value
 
     def add(self, other):
         for name, value in other.__dict__.items():
@@ -229,7 +229,7 @@ class Judge:
         for n in sorted(first.keys() - committed):
             self._say(g, f"n {n} arrived but belongs to no start of the site")
         ordered = [first[n] for n in sorted(first)]
-        row.silent = sum(not r.good for r in ordered)
+        row.valueless = sum(not r.good for r in ordered)
         self._judge_values(g, row, ordered)
         self._account(g, row, ordered)
         self.rows[g.device].add(row)

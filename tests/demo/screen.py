@@ -44,7 +44,7 @@ class Screen:
 
     def table(self, rows):
         """rows: device: judge.Row"""
-        columns = [("wire", "read on", "the wire"), ("silent", "told", "silent"), ("committed", "", "committed"),
+        columns = [("wire", "read on", "the wire"), ("valueless", "without", "value"), ("committed", "", "committed"),
                    ("arrived", "", "arrived"), ("lost", "", "lost"), ("repeated", "", "repeated"),
                    ("disordered", "out of", "order"), ("wrong", "", "wrong"), ("at_kill", "not yet", "committed")]
         widths = [max(len(a), len(b)) + 2 for _, a, b in columns]
