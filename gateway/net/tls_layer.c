@@ -147,8 +147,9 @@ static void shake(struct tls *t)
         fail(t, err);
 }
 
-/* True when reading can go on after err. */
-static bool passing(struct tls *t, int err)
+/* True when reading can go on after err. left: of the input, when mbedtls last asked for more. With TLS 1.3
+ * it does so between finding a session ticket and looking into it, while there is more. */
+static bool passing(struct tls *t, int err, size_t *left)
 {
 #ifdef MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET
     if (err == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
@@ -156,8 +157,10 @@ static bool passing(struct tls *t, int err)
         return true;
     }
 #endif
-    (void)t;
-    return err == MBEDTLS_ERR_SSL_WANT_WRITE;
+    if (err != MBEDTLS_ERR_SSL_WANT_READ || t->in_len == *left)
+        return false;
+    *left = t->in_len;
+    return t->in_len || mbedtls_ssl_check_pending(&t->ssl);
 }
 
 static void stop_reading(struct tls *t, int err)
@@ -176,7 +179,7 @@ static void read_records(struct tls *t)
 {
     struct conn *c = t->layer.conn;
     uint8_t *plain = net_plain(c->net) + READ_ROOM;
-    size_t len = 0;
+    size_t len = 0, left = SIZE_MAX;
     int got;
 
     while (conn_listens(c)) {
@@ -187,7 +190,7 @@ static void read_records(struct tls *t)
             layer_pass_up(&t->layer, plain, len, READ_ROOM);
             len = 0;
         }
-        if (got <= 0 && !passing(t, got)) {
+        if (got <= 0 && !passing(t, got, &left)) {
             if (conn_listens(c))
                 stop_reading(t, got);
             return;
@@ -263,7 +266,7 @@ static void output(struct layer *l, struct buf *data)
 {
     struct tls *t = of_layer(l);
 
-    if (l->stands && !t->out.len && !l->below->waiting)
+    if (l->stands && !l->below->waiting)
         encrypt(t, data);
     push(t);
 }

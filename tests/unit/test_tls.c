@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -137,6 +138,7 @@ static void child_start(struct child *c, const char *fmt, ...)
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     c->pid = fork();
     if (!c->pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(in[0], 0);
         dup2(out[1], 1);
         dup2(out[1], 2);
@@ -299,8 +301,8 @@ static void refuse_client(const char *options, const char *why)
     snprintf(all, sizeof(all), "TLS handshake: %s", why);
     assert_string_equal(w.accepted->why, all);
     assert_false(w.accepted->open);
-    /* The alert arrives. */
-    PUMP_UNTIL(&w, child_said(&c, "alert"));
+    /* It hears of it. (mbedtls seals an alert with a key that a TLS 1.3 client has put away already.) */
+    PUMP_UNTIL(&w, child_said(&c, !strcmp(tls_newest(), "1.2") ? "alert" : "error:"));
     child_stop(&c);
     PUMP_UNTIL(&w, w.accepted->conn == NULL);
 }
@@ -592,7 +594,7 @@ static void resume_with(const char *options)
         PUMP_UNTIL(&w, e->open || e->closed);
         assert_string_equal(e->why, "");
         child_say(&c, "a word\n"); /* comes after the tickets of TLS 1.3 */
-        PUMP_UNTIL(&w, end_got(e, "a word\n") && child_said(&c, "Secure Renegotiation IS"));
+        PUMP_UNTIL(&w, end_got(e, "a word\n") && child_said(&c, "enegotiation"));
         assert_int_equal(child_said(&c, "Reused session-id"), i);
         conn_close(e->conn);
         PUMP_UNTIL(&w, e->conn == NULL);
@@ -708,6 +710,30 @@ static void carries_much_both_ways(void **state)
     tls_context_free(t);
 }
 
+static void say_hello(struct end *e)
+{
+    end_say(e, "hello");
+}
+
+static void hello_when_open(struct end *e)
+{
+    e->opened = say_hello;
+}
+
+/* What is said in on_open leaves with the end of the handshake. */
+static void speaks_first(void **state)
+{
+    struct tls_context *t = client_context("ca.pem", NULL, NULL);
+
+    (void)state;
+    serve("right", NULL);
+    w.on_accept = hello_when_open;
+    struct end *e = end_tls(listener_port(w.listener), t, "mq.example.com");
+    hello_when_open(e);
+    PUMP_UNTIL(&w, end_got(e, "hello") && end_got(w.accepted, "hello"));
+    tls_context_free(t);
+}
+
 static void holds_and_closes_as_without_tls(void **state)
 {
     struct tls_context *t = client_context("ca.pem", NULL, NULL);
@@ -818,6 +844,7 @@ int main(void)
         T(tells_truncation_from_an_end),
         T(notices_damage),
         T(carries_much_both_ways),
+        T(speaks_first),
         T(holds_and_closes_as_without_tls),
     };
     signal(SIGPIPE, SIG_IGN);
