@@ -112,10 +112,12 @@ static void tell_fault(struct uplink *u, size_t url, const char *text, bool was_
     free(u->faults[url]);
     u->fault = mem_format("%s: %s", u->settings->urls[url].text, text);
     u->faults[url] = mem_strdup(text);
-    log_line(known ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
-             "bridge %s: %s%s; next try in %.1f s, %llu messages wait", u->settings->name,
-             was_connected ? "lost " : "", u->fault, wait_ms / 1000.0,
+    char *next =
+        wait_ms ? mem_format("next try in %.1f s", wait_ms / 1000.0) : mem_strdup("the next url now");
+    log_line(known ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "bridge %s: %s%s; %s, %llu messages wait",
+             u->settings->name, was_connected ? "lost " : "", u->fault, next,
              (unsigned long long)session_backlog(u->session));
+    free(next);
 }
 
 void uplink_lost(struct uplink *u, bool mend, const char *fmt, ...)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of bridges share: a site with a bridge, MQTT clients that remember, a link that can be cut, frozen and
 mended, and an upstream made by hand that says only what the test wants."""
-import getpass
 import json
 import os
 import random
@@ -17,8 +16,6 @@ import pytest
 from daemon import SLUICECTL, Sluiced, free_port, wait_for
 from raw import CONNECT, Raw
 
-# mosquitto started by root would not be allowed to read the test's files
-AS_US = f"user {getpass.getuser()}\n"
 QUICK = 'backoff = { min = "50ms"; max = "200ms"; };'
 
 
@@ -141,9 +138,9 @@ class Link(threading.Thread):
 
     def __init__(self, target, up=True):
         super().__init__(daemon=True)
-        self.port, self.target, self.up, self.frozen, self.ended = free_port(), target, False, False, False
-        self.pairs, self.lock, self.listener, self.accepted = [], threading.Lock(), None, 0
-        self.selector = selectors.DefaultSelector()
+        self.port, self.target, self.frozen, self.ended = free_port(), target, False, False
+        self.pairs, self.lock, self.listener = [], threading.Lock(), None
+        self.selector, self.done = selectors.DefaultSelector(), set()
         if up:
             self.mend()
         self.start()
@@ -174,34 +171,40 @@ class Link(threading.Thread):
         self.ended = True
         self.join(5)
 
-    def _drop(self, a, b):
+    def _drop(self, a, b, reset=True):
         self.pairs.remove((a, b))
         for s in (a, b):
-            self.selector.unregister(s)
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            if s in self.selector.get_map():
+                self.selector.unregister(s)
+            self.done.discard(s)
+            if reset:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             s.close()
 
     def _accept(self):
-        a, _ = self.listener.accept()
-        self.accepted += 1
         try:
+            a, _ = self.listener.accept()
             b = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
-            a.close()
             return
         self.pairs.append((a, b))
         self.selector.register(a, selectors.EVENT_READ, (a, b))
         self.selector.register(b, selectors.EVENT_READ, (a, b))
 
     def _forward(self, s, pair):
+        other = pair[pair[0] is s]
         try:
             data = s.recv(65536)
             if data:
-                pair[pair[0] is s].sendall(data)
+                other.sendall(data)
                 return
+            # one side has said all: the other may still answer
+            self.selector.unregister(s)
+            other.shutdown(socket.SHUT_WR)
+            self.done.add(s)
+            if other in self.done:
+                self._drop(*pair, reset=False)
         except OSError:
-            pass
-        if pair in self.pairs:
             self._drop(*pair)
 
     def run(self):

@@ -37,6 +37,15 @@ def local(site, cleanup, *filters):
     return cleanup(Client(site.port, filters=filters))
 
 
+def break_it(site, link):
+    """In the middle of what goes on, for a moment."""
+    online(site)
+    time.sleep(0.05)
+    link.cut()
+    time.sleep(0.05)
+    link.mend()
+
+
 VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5.0"])
 
 
@@ -147,10 +156,7 @@ def test_nothing_is_lost_while_the_link_is_cut(tmp_path, cleanup, link, far):
     publisher = threading.Thread(target=lambda: [near.publish("s/n", p) for p in sent])
     publisher.start()
     for _ in range(6):
-        time.sleep(0.1)
-        link.cut()
-        time.sleep(0.1)
-        link.mend()
+        break_it(site, link)
     publisher.join()
     drained(site)
     far.wait(len(sent), topic="s/n")
@@ -158,7 +164,7 @@ def test_nothing_is_lost_while_the_link_is_cut(tmp_path, cleanup, link, far):
     firsts = list(dict.fromkeys(got))
     assert firsts == sent  # all of them, and the first of each in order
     s = status_of(site)
-    assert s["losses"] >= 5 and s["dropped"] == 0 and s["acked"] == len(sent)
+    assert s["losses"] == 6 and s["dropped"] == 0 and s["acked"] == len(sent)
 
 
 def test_qos2_arrives_once_over_a_link_that_breaks(tmp_path, cleanup, link, far):
@@ -169,10 +175,7 @@ def test_qos2_arrives_once_over_a_link_that_breaks(tmp_path, cleanup, link, far)
     publisher = threading.Thread(target=lambda: near.send("s/n", sent, 2))
     publisher.start()
     for _ in range(8):
-        time.sleep(0.05)
-        link.cut()
-        time.sleep(0.08)
-        link.mend()
+        break_it(site, link)
     publisher.join()
     drained(site)
     far.wait(len(sent), topic="s/n")
@@ -188,14 +191,14 @@ def test_qos2_in_arrives_once_over_a_link_that_breaks(tmp_path, cleanup, link, f
     publisher = threading.Thread(target=lambda: far.send("u/n", sent, 2))
     publisher.start()
     for _ in range(8):
-        time.sleep(0.05)
-        link.cut()
-        time.sleep(0.08)
-        link.mend()
+        break_it(site, link)
     publisher.join()
     near.wait(len(sent), topic="u/n")
+    far.wait(len(sent), topic="u/n")
     time.sleep(0.3)
-    assert near.payloads("u/n") == sent
+    assert sorted(near.payloads("u/n"), key=int) == sent
+    # paho may release them in another order than it published them
+    assert near.payloads("u/n") == far.payloads("u/n")
 
 
 def test_upstream_killed_and_daemon_killed(tmp_path, cleanup, upstream, link, far):

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from bridge_rig import AS_US, OUT, Client, Site, bridge, cleanup, drained, offline, online, status_of  # noqa: F401
+from bridge_rig import OUT, Client, Site, bridge, cleanup, drained, offline, online, status_of  # noqa: F401
 from daemon import SLUICECTL, SLUICED, Authority, Mosquitto, free_port, openssl, wait_for
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists() or not SLUICECTL.exists(), reason="not built")
@@ -19,7 +19,7 @@ class Cloud:
 
     def __init__(self, folder, ca, cert, key):
         self.port = free_port()
-        self.mosquitto = Mosquitto(folder, AS_US + f"allow_anonymous true\nlistener {self.port} 127.0.0.1\ncafile {ca.cert}\n"
+        self.mosquitto = Mosquitto(folder, f"allow_anonymous true\nlistener {self.port} 127.0.0.1\ncafile {ca.cert}\n"
                                    f"certfile {cert}\nkeyfile {key}\nrequire_certificate true\n").start()
         self.far = Client(self.mosquitto.port, filters=["#"])
 
@@ -179,7 +179,7 @@ def strict(tmp_path, cleanup):
     words = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", words, "gw", "sesame"], check=True)
     port = free_port()
-    return cleanup(Mosquitto(tmp_path / "strict", AS_US + f"listener {port} 127.0.0.1\npassword_file {words}\n"
+    return cleanup(Mosquitto(tmp_path / "strict", f"listener {port} 127.0.0.1\npassword_file {words}\n"
                              "allow_anonymous false\n", port=port, default_listener=False).start())
 
 
