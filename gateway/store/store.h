@@ -74,8 +74,10 @@ struct store_config {
     uint32_t linger_ms;      /* how long a batch may wait for company when something waits for its ticket */
     uint32_t linger_idle_ms; /* the same when nothing does (store_want was not called): default 200 */
     size_t batch_max;        /* open bytes above which store_full() is true */
-    uint64_t ballast;        /* bytes of the file that keeps room to delete on a full disk; 0: none */
-    bool sync;               /* synchronous=FULL; false exists for the power-cut test's control alone */
+    /* Bytes of the file that keeps room to delete on a full disk: more than the log may hold, which is half a
+     * megabyte and a batch, so 2 MB and batch_max are enough. 0: none. */
+    uint64_t ballast;
+    bool sync; /* synchronous=FULL; false exists for the power-cut test's control alone */
 };
 
 struct store_events {

@@ -185,7 +185,7 @@ static int exec(struct sqlite_db *db, const char *sql)
     return sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 }
 
-static int64_t query_number(struct sqlite_db *db, const char *sql, int *rc)
+int64_t db_number(struct sqlite_db *db, const char *sql, int *rc)
 {
     sqlite3_stmt *st = NULL;
     int64_t number = 0;
@@ -233,11 +233,11 @@ static enum verdict judge_schema(struct sqlite_db *db, int *rc, int64_t *version
 {
     int64_t application = 0, objects = 0;
 
-    *version = query_number(db, "PRAGMA user_version", rc);
+    *version = db_number(db, "PRAGMA user_version", rc);
     if (!*rc)
-        application = query_number(db, "PRAGMA application_id", rc);
+        application = db_number(db, "PRAGMA application_id", rc);
     if (!*rc)
-        objects = query_number(db, "SELECT count(*) FROM sqlite_schema", rc);
+        objects = db_number(db, "SELECT count(*) FROM sqlite_schema", rc);
     if (*rc)
         return FAILED;
     if (objects && application != APPLICATION)
@@ -482,8 +482,6 @@ static void look_around(struct sqlite_db *db)
     if (!fstatat(db->dir_fd, wal_name, &st, 0))
         db->wal_bytes = (uint64_t)st.st_size;
     db->free_bytes = ballast_room(db->dir_fd);
-    if (!db->ballast_there)
-        db->ballast_there = ballast_make(db->dir_fd, db->ballast);
 }
 
 static int sqlite_open(void **out, const struct store_config *config)
@@ -505,6 +503,9 @@ static int sqlite_open(void **out, const struct store_config *config)
     }
     fsync(db->dir_fd);
     look_around(db);
+    db->ballast_there = ballast_make(db->dir_fd, db->ballast);
+    if (!db->ballast_there)
+        log_warn("store: there is no room for a ballast file of %llu bytes", (unsigned long long)db->ballast);
     *out = db;
     return 0;
 }
@@ -514,7 +515,7 @@ static uint64_t sqlite_next_body(void *arg)
     struct sqlite_db *db = arg;
     int rc;
 
-    return (uint64_t)query_number(db, texts[ST_BODY_LAST], &rc) + 1;
+    return (uint64_t)db_number(db, texts[ST_BODY_LAST], &rc) + 1;
 }
 
 static void check_point(struct sqlite_db *db)

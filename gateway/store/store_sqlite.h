@@ -159,6 +159,8 @@ int db_ensure_open(struct sqlite_db *db);
 /* After an I/O error: nothing that the handle remembers can be trusted. */
 void db_drop_handle(struct sqlite_db *db);
 int db_error(int code, sqlite3 *handle);
+/* The first column of the first row, 0 when there is none. */
+int64_t db_number(struct sqlite_db *db, const char *sql, int *rc);
 /* Runs a statement that gives no rows. Its parameters are bound. */
 int db_run(struct sqlite_db *db, enum statement which);
 void db_bind(sqlite3_stmt *st, int at, struct bytes value);

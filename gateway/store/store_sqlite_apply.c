@@ -9,6 +9,8 @@
 #include "store/ballast.h"
 #include "store/store_sqlite.h"
 
+enum { ROOM_MARGIN = 65536 };
+
 static const char *const kind_names[OP_KINDS] = {
     [OP_VALUE_PUT] = "value",
     [OP_SESSION_PUT] = "session",
@@ -215,6 +217,12 @@ static int apply_all(struct sqlite_db *db, const struct batch *b, bool alone, bo
     return rc ? rc : db_run(db, ST_COMMIT);
 }
 
+static void settle(struct sqlite_db *db)
+{
+    while (list_pop(&db->touched))
+        ;
+}
+
 static void roll_back(struct sqlite_db *db)
 {
     struct list *link;
@@ -250,33 +258,12 @@ static int try_once(struct sqlite_db *db, const struct batch *b, bool alone, boo
         roll_back(db);
         return rc;
     }
-    while (list_pop(&db->touched))
-        ;
+    settle(db);
     db->out->err = 0;
     return SQLITE_OK;
 }
 
-static void free_the_log(struct sqlite_db *db)
-{
-    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-}
-
-/* On a full disk: what is in the log goes to the database, then the ballast goes. */
-static int make_room(struct sqlite_db *db, const struct batch *b)
-{
-    bool was_refused;
-    bool had_ballast = ballast_release(db->dir_fd);
-
-    db->ballast_there = false;
-    if (had_ballast)
-        log_warn("store: the disk is full; the ballast file was deleted to go on");
-    free_the_log(db);
-    return try_once(db, b, b->tries > 0, &was_refused);
-}
-
-/* Still no room: rows that are to be removed make some inside the file. The batch comes again as a whole, and
- * to remove what is gone does nothing. */
-static void remove_ahead(struct sqlite_db *db, const struct batch *b)
+static void commit_ahead(struct sqlite_db *db, const struct batch *b)
 {
     int rc = db_run(db, ST_BEGIN);
 
@@ -285,27 +272,69 @@ static void remove_ahead(struct sqlite_db *db, const struct batch *b)
         if (op->kind == OP_QUEUE_REMOVE)
             rc = apply_op(db, b, op);
     if (!rc)
+        rc = removals_go_on(db);
+    if (!rc)
         rc = db_run(db, ST_COMMIT);
-    if (rc) {
+    if (rc)
         roll_back(db);
-        return;
-    }
-    while (list_pop(&db->touched))
-        ;
-    free_the_log(db);
+    else
+        settle(db);
+}
+
+/* On a full disk: what is in the log goes to the database, so that the log is written in place, and rows that
+ * are to be removed make room in the file. The batch comes again as a whole, and to remove what is gone does
+ * nothing. */
+static void remove_ahead(struct sqlite_db *db, const struct batch *b)
+{
+    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    commit_ahead(db, b);
+    if (db->handle)
+        sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+/* Without ballast, what is added must find room in the file: else the room that the ballast gave would be
+ * used up for it, and none be left to delete. */
+static bool has_room(struct sqlite_db *db, const struct batch *b)
+{
+    int rc;
+
+    if (!db->ballast_there)
+        db->ballast_there = ballast_make(db->dir_fd, db->ballast);
+    if (db->ballast_there)
+        return true;
+    int64_t free_pages = db_number(db, "PRAGMA freelist_count", &rc);
+    return !rc && (uint64_t)free_pages * PAGE_BYTES > 2 * batch_bytes(b) + ROOM_MARGIN;
+}
+
+static void say_full(struct sqlite_db *db)
+{
+    db->out->err = -ENOSPC;
+    snprintf(db->out->text, sizeof(db->out->text), "%s: the disk is full", db->dir);
+}
+
+static int disk_is_full(struct sqlite_db *db, const struct batch *b)
+{
+    bool was_refused;
+
+    if (ballast_release(db->dir_fd))
+        log_warn("store: the disk is full; the ballast file was deleted to make room for deleting");
+    db->ballast_there = false;
+    remove_ahead(db, b);
+    if (db->handle && has_room(db, b))
+        return try_once(db, b, b->tries > 0, &was_refused);
+    say_full(db);
+    return SQLITE_FULL;
 }
 
 static void try_hard(struct sqlite_db *db, const struct batch *b)
 {
-    bool was_refused;
-    int rc = try_once(db, b, false, &was_refused);
+    bool was_refused = false;
+    int rc = has_room(db, b) ? try_once(db, b, false, &was_refused) : SQLITE_FULL;
 
     if (was_refused && db->handle)
         rc = try_once(db, b, true, &was_refused);
     if ((rc & 0xff) == SQLITE_FULL && db->handle)
-        rc = make_room(db, b);
-    if ((rc & 0xff) == SQLITE_FULL && db->handle)
-        remove_ahead(db, b);
+        rc = disk_is_full(db, b);
     if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
         db_note_damage(db);
     if (rc && (rc & 0xff) != SQLITE_FULL)
