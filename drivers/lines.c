@@ -93,6 +93,9 @@ static bool same(const struct driver_conf *a, const struct driver_conf *b)
 
 /* ---- check ---- */
 
+/* The tree may have mistakes, which have been told: what is missing or wrong is blank, and what stands on a
+ * line of unknown protocol is not there. No mistake is told twice. */
+
 static void check_names(struct conf *c, const char *list, const char *what)
 {
     const struct conf_node *root = conf_root(c);
@@ -100,7 +103,7 @@ static void check_names(struct conf *c, const char *list, const char *what)
     for (size_t i = 0; i < conf_count(root, list); i++)
         for (size_t k = 0; k < i; k++) {
             const struct conf_node *a = conf_at(root, list, k), *b = conf_at(root, list, i);
-            if (!strcmp(a->name, b->name))
+            if (b->name[0] && !strcmp(a->name, b->name))
                 conf_error(c, b, "%s %s is there twice (first at %s:%d); give it another name", what, b->name,
                            a->file, a->line);
         }
@@ -113,9 +116,10 @@ static void check_ports(struct conf *c)
     for (size_t i = 0; i < conf_count(root, "lines"); i++)
         for (size_t k = 0; k < i; k++) {
             const struct conf_node *a = conf_at(root, "lines", k), *b = conf_at(root, "lines", i);
-            if (!strcmp(conf_string(a, "port"), conf_string(b, "port")) && conf_string(a, "port")[0] == '/')
+            const char *port = conf_string(a, "port"), *same = conf_string(b, "port");
+            if (port && same && port[0] == '/' && !strcmp(port, same))
                 conf_error(c, conf_get(b, "port"), "line %s already has port %s; a port belongs to one line",
-                           a->name, conf_string(a, "port"));
+                           a->name, port);
         }
 }
 
@@ -125,9 +129,11 @@ static void check_device_line(struct conf *c, const struct conf_node *device)
     const struct conf_node *at = conf_get(device, "line");
     size_t count = conf_count(root, "lines");
 
+    if (!at->s[0])
+        return;
     if (line) {
         const struct driver *d = driver_find(conf_string(line, "protocol"));
-        if (strcmp(d->device, conf_string(device, "protocol")))
+        if (d && strcmp(d->device, conf_string(device, "protocol")))
             conf_error(c, at, "line %s speaks %s and device %s is %s", line->name, d->name, device->name,
                        conf_string(device, "protocol"));
         return;
@@ -210,7 +216,9 @@ static void check(struct conf *c, FILE *report)
         check_device(c, conf_at(root, "devices", i));
     for (size_t i = 0; i < lines; i++) {
         struct driver_conf line = conf_of(root, conf_at(root, "lines", i));
-        driver_find(conf_string(line.line, "protocol"))->check(c, &line);
+        const struct driver *d = driver_find(conf_string(line.line, "protocol"));
+        if (d)
+            d->check(c, &line);
         free(line.devices);
     }
     if (conf_errors(c))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# driver-y: rows of the table of drivers, as symbol:protocol:kind of device. port-y: rows of the table of ports.
+# driver-y: rows of the table of drivers, as symbol:protocol:kind of device. port-y: rows of the table of ports, as
+# symbol, or symbol:prefix:CONFIG_X where X may leave it out.
 obj-y += drivers/field.o
 obj-y += drivers/line.o
 obj-y += drivers/lines.o
@@ -12,7 +13,7 @@ gen-y += drivers
 service-y += service_lines
 port-y += port_path
 port-y += port_usb
-port-$(CONFIG_SIM) += port_sim
+port-$(CONFIG_SIM) += port_sim:sim:CONFIG_SIM
 
 driver_part = $(word $(1),$(subst :, ,$(2)))
 define drivers_c
@@ -20,7 +21,7 @@ define drivers_c
 #include "drivers/port.h"
 
 $(foreach d,$(driver-y),extern const struct driver $(call driver_part,1,$d);$(newline))
-$(foreach p,$(port-y),extern const struct port_kind $p;$(newline))
+$(foreach p,$(port-y),extern const struct port_kind $(call driver_part,1,$p);$(newline))
 const struct driver *const drivers[] = {
 $(foreach d,$(driver-y),    &$(call driver_part,1,$d),$(newline))    NULL,
 };
@@ -34,7 +35,11 @@ $(foreach k,$(sort $(foreach d,$(driver-y) $(driver-) $(driver-n),$(call driver_
 };
 
 const struct port_kind *const port_kinds[] = {
-$(foreach p,$(port-y),    &$p,$(newline))    NULL,
+$(foreach p,$(port-y),    &$(call driver_part,1,$p),$(newline))    NULL,
+};
+
+const struct port_absent ports_absent[] = {
+$(foreach p,$(port-) $(port-n),    {"$(call driver_part,2,$p):", "$(call driver_part,3,$p)"},$(newline))    {NULL, NULL},
 };
 endef
 

@@ -37,7 +37,8 @@ struct port {
 struct port_kind {
     const char *prefix; /* "/" for paths */
     const char *what;   /* for messages: "a path such as /dev/ttyS0" */
-    /* Looks at the part behind the prefix, without opening anything; what is wrong, in words. May be NULL. */
+    /* Looks at the part behind the prefix (a file's name is absolute), without opening anything; what is
+     * wrong, in words. May be NULL. */
     int (*check)(const char *rest, char *error, size_t size);
     /* Sets p->fd and what is the kind's own. rest: behind the prefix. 0 or -E… with error in words. */
     int (*open)(struct port *p, const struct port_settings *s, const char *rest, char *error, size_t size);
@@ -46,6 +47,12 @@ struct port_kind {
 };
 
 extern const struct port_kind *const port_kinds[]; /* generated; ends with NULL */
+
+/* What begins like a port of a kind that was left out when this was built. */
+struct port_absent {
+    const char *prefix, *symbol;
+};
+extern const struct port_absent ports_absent[]; /* ends with a row without a prefix */
 
 /* The kind of a port's text; NULL when there is none. *rest: what follows the prefix (a path stays whole). */
 const struct port_kind *port_kind_of(const char *spec, const char **rest);

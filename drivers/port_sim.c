@@ -11,10 +11,15 @@
 
 static int check_sim(const char *rest, char *error, size_t size)
 {
-    if (rest[0])
+    if (!rest[0]) {
+        snprintf(error, size, "sim: needs a file, as in \"sim:line.conf\"");
+        return -EINVAL;
+    }
+    if (!access(rest, R_OK))
         return 0;
-    snprintf(error, size, "sim: needs a file, as in \"sim:line.conf\"");
-    return -EINVAL;
+    int err = -errno;
+    snprintf(error, size, "%s: %s", rest, strerror(-err));
+    return err;
 }
 
 static int open_sim(struct port *p, const struct port_settings *s, const char *rest, char *error, size_t size)

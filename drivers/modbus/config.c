@@ -74,6 +74,14 @@ const struct conf_row modbus_device_rows[] = {
     {0},
 };
 
+/* Wrong or missing, which has been told; what is not there by right is fine. */
+static bool is_blank(const struct conf_node *group, const char *name)
+{
+    const struct conf_node *n = conf_get(group, name);
+
+    return n && !n->given && !n->row->def;
+}
+
 static void check_port(struct conf *c, const struct conf_node *line)
 {
     const struct conf_node *port = conf_get(line, "port");
@@ -81,11 +89,23 @@ static void check_port(struct conf *c, const struct conf_node *line)
     char error[256];
     const struct port_kind *kind = port_kind_of(port->s, &rest);
 
+    if (is_blank(line, "port"))
+        return;
     if (kind) {
+        char *spec = port_spec_resolve(port->s, port->file);
+        port_kind_of(spec, &rest);
         if (kind->check && kind->check(rest, error, sizeof error))
             conf_error(c, port, "port = \"%s\": %s", port->s, error);
+        free(spec);
         return;
     }
+    for (const struct port_absent *a = ports_absent; a->prefix; a++)
+        if (!strncmp(port->s, a->prefix, strlen(a->prefix))) {
+            conf_error(c, port,
+                       "port = \"%s\" needs %s, which this build lacks: enable it with make menuconfig",
+                       port->s, a->symbol);
+            return;
+        }
     struct buf known = {0};
     for (const struct port_kind *const *k = port_kinds; *k; k++)
         buf_printf(&known, "%s%s", k == port_kinds ? "" : " or ", (*k)->what);
@@ -98,7 +118,7 @@ static void check_units(struct conf *c, const struct driver_conf *line)
     for (size_t i = 0; i < line->device_count; i++)
         for (size_t k = 0; k < i; k++) {
             const struct conf_node *a = line->devices[k], *b = line->devices[i];
-            if (conf_int(a, "unit") == conf_int(b, "unit"))
+            if (!is_blank(b, "unit") && conf_int(a, "unit") == conf_int(b, "unit"))
                 conf_error(c, conf_get(b, "unit"),
                            "unit %d is already device %s (%s:%d); each unit of line %s is one device",
                            (int)conf_int(b, "unit"), a->name, a->file, a->line, line->line->name);
@@ -123,14 +143,16 @@ static void check_points(struct conf *c, const struct conf_node *device, const s
     struct modbus_point *points = mem_alloc((count + 1) * sizeof *points);
     char error[256];
 
-    if (!count)
+    if (!count && !is_blank(group, "points"))
         conf_error(c, group, "group %s has no points; add some, or take it out", group->name);
     for (size_t i = 0; i < count; i++) {
         const struct conf_node *n = conf_at(group, "points", i);
         for (size_t k = 0; k < i; k++)
-            if (!strcmp(conf_at(group, "points", k)->name, n->name))
+            if (n->name[0] && !strcmp(conf_at(group, "points", k)->name, n->name))
                 conf_error(c, n, "point %s is in group %s twice; give it another name", n->name, group->name);
         struct modbus_point *p = &points[good];
+        if (is_blank(n, "at") || is_blank(n, "type") || is_blank(n, "order"))
+            continue;
         if (!modbus_point_read(device, n, p, error, sizeof error)) {
             conf_error(c, n, "%s", error);
             continue;
@@ -149,7 +171,7 @@ void modbus_check(struct conf *c, const struct driver_conf *line)
     check_units(c, line);
     for (size_t i = 0; i < line->device_count; i++) {
         const struct conf_node *d = line->devices[i];
-        if (!conf_count(d, "groups"))
+        if (!conf_count(d, "groups") && !is_blank(d, "groups"))
             conf_error(c, d,
                        "device %s has no groups; add one, as in groups = { all = { every = \"1s\"; points = "
                        "( … ); }; }",

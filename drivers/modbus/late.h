@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests of one unit that never got an accepted answer. For a while a reply to one of them may still come, and a
- * Modbus RTU reply does not say which request it answers: so no request of the same shape (function and length of
- * the reply) is sent until it has come or the while is over. What is to be read meanwhile is read in other shapes: in
- * two parts, or a little more than is wanted. Pure; one struct a unit. */
+/* Requests of one unit that never got an accepted answer. For a while a reply to one of them may still come,
+ * and a Modbus RTU reply does not say which request it answers: so no request of the same shape (function and
+ * length of the reply) is sent until it has come or the while is over. What is to be read meanwhile is read
+ * in other shapes: in two parts, or a little more than is wanted. Pure; one struct a unit. */
 #ifndef SLUICE_DRIVERS_MODBUS_LATE_H
 #define SLUICE_DRIVERS_MODBUS_LATE_H
 
@@ -36,11 +36,11 @@ bool late_safe(const struct late *l, const struct plan_block *b);
  * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
 
-/* How to read the block: as it is, in two parts cut where may_cut(arg, address) says so, or as one read that goes on
- * behind its end (then parts[0].count is larger than the block's). Returns the number of parts; 0 when there is no
- * safe way. */
-unsigned late_parts(const struct late *l, const struct plan_block *b, bool (*may_cut)(void *arg, unsigned address),
-                    void *arg, struct plan_block parts[2]);
+/* How to read the block: as it is, in two parts cut where may_cut(arg, address) says so, or as one read that
+ * goes on behind its end (then parts[0].count is larger than the block's). Returns the number of parts; 0
+ * when there is no safe way. */
+unsigned late_parts(const struct late *l, const struct plan_block *b,
+                    bool (*may_cut)(void *arg, unsigned address), void *arg, struct plan_block parts[2]);
 
 /* The shortest safe read that begins where the block begins; for asking whether the unit is there. */
 struct plan_block late_probe(const struct late *l, const struct plan_block *b);

@@ -12,3 +12,4 @@ obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/rtu.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/value.o
 driver-$(CONFIG_MODBUS_RTU) += driver_modbus_rtu:modbus-rtu:modbus
 feature-$(CONFIG_MODBUS_RTU) += protocol=modbus-rtu:CONFIG_MODBUS_RTU
+feature-$(CONFIG_MODBUS_RTU) += devices:CONFIG_MODBUS_RTU

@@ -320,6 +320,7 @@ MISTAKES = {
     "scale 0": ([L], [device("d", 1, [point("x", "holding:1", "int16", "scale = 0.0; ")])], "scale 0"),
     "no points": ([L], [device("d", 1, [])], "group g has no points"),
     "port": ([line("ttyS0")], [], "is no port; write a path"),
+    "port sim": ([line("sim:nowhere.sim")], [], "/nowhere.sim: No such file"),
     "usb": ([line("usb:ftdi")], [], "usb:0403:6001:A50285BI"),
     "protocol": ([L.replace("modbus-rtu", "profibus")], [], "profibus"),
     "unknown key": ([L.replace("baud", "buad")], [], "did you mean `baud`?"),
@@ -332,7 +333,7 @@ def test_a_mistake_is_named_with_its_place(name, tmp_path):
     code, out = check(tmp_path, conf(lines, devices))
     assert code != 0
     assert text in out, out
-    where = 3 if "line" in name and name != "unknown line" and name != "no line" or name in ("port twice", "port", "usb", "protocol", "unknown key") else 4
+    where = 3 if "line" in name and name != "unknown line" and name != "no line" or name in ("port twice", "port", "port sim", "usb", "protocol", "unknown key") else 4
     assert f"c.conf:{where}: " in out, out
 
 
