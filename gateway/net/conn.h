@@ -30,7 +30,8 @@ void net_flush(struct net *n, uint64_t committed);
 bool net_waiting(const struct net *n);
 /* End of the turn: on_gone of connections whose last handle has closed. */
 void net_bury(struct net *n);
-/* Ends the lingering of connections that are closed but whose peers have not closed: the process is about to end. */
+/* Ends the lingering of connections that are closed but whose peers have not closed: the process is about to
+ * end. */
 void net_hurry(struct net *n);
 /* Connections that are not buried yet. */
 size_t net_count(const struct net *n);
