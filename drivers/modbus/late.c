@@ -30,7 +30,8 @@ static size_t reply_len(const struct plan_block *b)
     return 5 + table_bytes(b->table, b->count);
 }
 
-bool late_safe(const struct late *l, const struct plan_block *b)
+/* True when a read of this shape cannot be confused with an open one. */
+static bool is_safe(const struct late *l, const struct plan_block *b)
 {
     for (unsigned i = 0; i < l->count; i++)
         if (l->open[i].function == b->table && l->open[i].reply_len == reply_len(b))
@@ -65,7 +66,7 @@ static bool in_two(const struct late *l, const struct plan_block *b, unsigned at
     parts[0].count = (uint16_t)at;
     parts[1].address = (uint16_t)(b->address + at);
     parts[1].count = (uint16_t)(b->count - at);
-    return reply_len(&parts[0]) != reply_len(&parts[1]) && late_safe(l, &parts[0]) && late_safe(l, &parts[1]);
+    return reply_len(&parts[0]) != reply_len(&parts[1]) && is_safe(l, &parts[0]) && is_safe(l, &parts[1]);
 }
 
 static bool wider(const struct late *l, const struct plan_block *b, struct plan_block *out)
@@ -75,7 +76,7 @@ static bool wider(const struct late *l, const struct plan_block *b, struct plan_
     for (unsigned count = b->count + step; count <= most && b->address + count <= 65536; count += step) {
         *out = *b;
         out->count = (uint16_t)count;
-        if (late_safe(l, out))
+        if (is_safe(l, out))
             return true;
     }
     return false;
@@ -85,7 +86,7 @@ unsigned late_parts(const struct late *l, const struct plan_block *b,
                     bool (*may_cut)(void *arg, unsigned address), void *arg, struct plan_block parts[2])
 {
     parts[0] = *b;
-    if (late_safe(l, b))
+    if (is_safe(l, b))
         return 1;
     for (unsigned at = step_of(b); at < b->count; at += step_of(b))
         if (may_cut(arg, b->address + at) && in_two(l, b, at, parts))
@@ -99,7 +100,7 @@ struct plan_block late_probe(const struct late *l, const struct plan_block *b)
 
     if (out.count > step_of(b))
         out.count = (uint16_t)step_of(b);
-    if (!late_safe(l, &out))
+    if (!is_safe(l, &out))
         wider(l, &out, &out);
     return out;
 }

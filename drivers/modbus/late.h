@@ -29,9 +29,6 @@ void late_add(struct late *l, uint8_t function, size_t reply_len, uint64_t sent_
 /* Forgets what is too old to be answered. */
 void late_expire(struct late *l, uint64_t now_us);
 
-/* True when a read of this shape cannot be confused with an open one. */
-bool late_safe(const struct late *l, const struct plan_block *b);
-
 /* A frame of this unit that nobody awaits: true when it answers an open request; then that one is done, and
  * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
