@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "broker/broker_private.h"
+#include "broker/share.h"
 
 struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
                           const struct broker_limits *limits)
@@ -44,6 +45,33 @@ void broker_free(struct broker *b)
 
 /* ---- routing ---- */
 
+/* One copy to whichever member is next; 0 when nobody can take it. */
+static store_ticket offer_to_share(struct share *share, struct message *m, uint32_t *count)
+{
+    struct subscription *sub = share_pick(share, m->qos);
+
+    if (!sub)
+        return 0;
+    const struct subscription_options *o = &sub->options;
+    uint8_t qos = o->qos < m->qos ? o->qos : m->qos;
+    uint32_t ids[2] = {1, o->id};
+    ++*count;
+    const struct offer offer = {qos, o->retain_as_published && m->retain, true, o->id ? ids : NULL};
+    return session_offer(sub->session, m, &offer);
+}
+
+static store_ticket offer_to(const struct target *t, struct message *m, uint32_t *count)
+{
+    if (t->share)
+        return offer_to_share(t->share, m, count);
+    if (t->not_own && t->session->key == m->publisher)
+        return 0;
+    uint8_t qos = t->raise || t->qos < m->qos ? t->qos : m->qos;
+    ++*count;
+    const struct offer offer = {qos, t->retain_as_published && m->retain, false, t->sub_ids};
+    return session_offer(t->session, m, &offer);
+}
+
 store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *receivers)
 {
     const struct route *route = router_match(b->router, m->topic);
@@ -54,13 +82,7 @@ store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *recei
     b->stats.messages_in++;
     b->stats.bytes_in += m->payload.len;
     for (uint32_t i = 0; i < route->count; i++) {
-        const struct target *t = &route->targets[i];
-        if (t->not_own && t->session->key == m->publisher)
-            continue;
-        uint8_t qos = t->raise || t->qos < m->qos ? t->qos : m->qos;
-        bool retain = t->retain_as_published && m->retain;
-        store_ticket ticket = session_offer(t->session, m, qos, retain, t->sub_ids);
-        count++;
+        store_ticket ticket = offer_to(&route->targets[i], m, &count);
         if (ticket == SESSION_REFUSED)
             refused = true;
         else if (ticket > most)
@@ -101,7 +123,8 @@ static void replay_one(void *arg, struct message *m)
     uint8_t qos = r->options->raise || r->options->qos < m->qos ? r->options->qos : m->qos;
     uint32_t ids[2] = {1, r->options->id};
 
-    session_offer(r->session, m, qos, true, r->options->id ? ids : NULL);
+    const struct offer offer = {qos, true, false, r->options->id ? ids : NULL};
+    session_offer(r->session, m, &offer);
 }
 
 void broker_replay_retained(struct broker *b, struct session *s, struct bytes filter,

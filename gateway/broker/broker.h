@@ -22,8 +22,10 @@ struct broker_stats {
 };
 
 struct broker_limits {
-    uint32_t packet;                                     /* bytes; largest packet taken */
-    uint16_t inflight;                                   /* most in flight to one session */
+    uint32_t packet;         /* bytes; largest packet taken */
+    uint16_t inflight;       /* most in flight to one session */
+    uint16_t receive;        /* most in flight from one MQTT 5 client: our Receive Maximum */
+    uint16_t keep_alive_max; /* s; longest keepalive of an MQTT 5 client; 0: any */
     uint32_t clients, sessions, subscriptions, retained; /* most of each */
     size_t reader_backlog; /* bytes that may wait for one slow reader before QoS 0 is dropped and the pump
                               pauses */

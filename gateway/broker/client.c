@@ -7,7 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "broker/alias.h"
 #include "broker/client_private.h"
+#include "broker/share.h"
 
 enum { FIRST_PACKET_MOST = 80 * 1024 /* what somebody who has not said CONNECT may make us keep */ };
 
@@ -92,12 +94,40 @@ void client_refuse(struct client *c, uint8_t reason, const char *why)
     if (c->state == CLIENT_CONNECTED && c->version == MQTT_5) {
         struct mqtt_packet p = {.type = MQTT_DISCONNECT};
         p.ack.reason = reason;
+        mqtt_set_text(&p.ack.props, MQTT_REASON_STRING, bytes_of(why));
+        if (c->most_packet && mqtt_encoded_size(&p, c->version) > c->most_packet)
+            p.ack.props.present = 0; /* [MQTT-3.14.2-3] */
         client_send_free(c, &p);
     }
     conn_close(&c->conn);
 }
 
 /* ---- packets ---- */
+
+/* Acknowledgements of QoS 1 that have not left count against what we allow the client ([MQTT-3.3.4-7]); those
+ * of at most two batches wait, the one that is being committed and the one that fills. */
+static void count_unacked(struct client *c, store_ticket ticket)
+{
+    unsigned at = c->unacked_at[0] == ticket ? 0 : 1;
+
+    if (c->unacked_at[at] != ticket) {
+        at = c->unacked_at[0] < c->unacked_at[1] ? 0 : 1;
+        c->unacked_at[at] = ticket;
+        c->unacked[at] = 0;
+    }
+    c->unacked[at]++;
+}
+
+static bool over_receive_maximum(const struct client *c)
+{
+    store_ticket done = store_done_ticket(broker_store(broker_of(c)));
+    uint32_t waiting = c->session->inbound_count;
+
+    for (unsigned i = 0; i < 2; i++)
+        if (c->unacked_at[i] > done)
+            waiting += c->unacked[i];
+    return waiting >= broker_limits(broker_of(c))->receive;
+}
 
 static void answer_publish(struct client *c, const struct mqtt_publish *p, store_ticket ticket,
                            uint32_t receivers)
@@ -112,8 +142,11 @@ static void answer_publish(struct client *c, const struct mqtt_publish *p, store
         reason = MQTT_QUOTA_EXCEEDED;
         ticket = 0;
     }
-    if (p->qos)
-        client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, reason, ticket);
+    if (!p->qos)
+        return;
+    if (p->qos == 1 && ticket)
+        count_unacked(c, ticket);
+    client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, reason, ticket);
 }
 
 /* More than this client may have unacknowledged waits until the store keeps up. */
@@ -125,28 +158,47 @@ static void slow_down(struct client *c)
     broker_when_calm(broker_of(c), &c->waiter);
 }
 
+/* What of a PUBLISH only MQTT 5 has. False: the client was refused. */
+static bool judge_publish_5(struct client *c, const struct mqtt_publish *p, struct bytes *topic)
+{
+    if (mqtt_has(&p->props, MQTT_TOPIC_ALIAS) &&
+        !alias_in(&c->aliases, mqtt_number(&p->props, MQTT_TOPIC_ALIAS, 0), topic)) {
+        client_refuse(c, MQTT_BAD_ALIAS, "topic alias that is not known or over the maximum");
+        return false;
+    }
+    if (mqtt_has(&p->props, MQTT_SUBSCRIPTION_ID)) { /* [MQTT-3.3.4-6] */
+        client_refuse(c, MQTT_PROTOCOL_ERROR, "subscription identifier in a client's PUBLISH");
+        return false;
+    }
+    if (mqtt_number(&p->props, MQTT_PAYLOAD_FORMAT, 0) && !mqtt_utf8_ok(p->payload)) {
+        client_refuse(c, MQTT_BAD_PAYLOAD_FORMAT, "payload that is not the UTF-8 it claims to be");
+        return false;
+    }
+    if (p->qos && !p->dup && over_receive_maximum(c)) {
+        client_refuse(c, MQTT_RECEIVE_MAXIMUM_EXCEEDED,
+                      "more unacknowledged messages than the receive maximum");
+        return false;
+    }
+    return true;
+}
+
 static void on_publish(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     const struct mqtt_publish *p = &packet->publish;
     struct buf scratch = {0};
+    struct bytes topic = p->topic;
     store_ticket inbound = 0;
     uint32_t receivers = 0;
 
-    if (c->version == MQTT_5 && mqtt_has(&p->props, MQTT_TOPIC_ALIAS)) {
-        client_refuse(c, MQTT_BAD_ALIAS, "topic alias, of which we allow none");
+    if (c->version == MQTT_5 && !judge_publish_5(c, p, &topic))
         return;
-    }
-    if (c->version == MQTT_5 && mqtt_has(&p->props, MQTT_SUBSCRIPTION_ID)) {
-        client_refuse(c, MQTT_PROTOCOL_ERROR, "subscription identifier in a client's PUBLISH");
-        return;
-    }
     /* [MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]: a repeat before PUBREL is acknowledged again and not passed on.
      */
     if (p->qos == 2 && !session_inbound(c->session, p->id, &inbound)) {
         client_send_ack(c, MQTT_PUBREC, p->id, MQTT_OK, inbound);
         return;
     }
-    struct message m = {.topic = p->topic,
+    struct message m = {.topic = topic,
                         .payload = p->payload,
                         .publisher = c->session->key,
                         .born_us = (int64_t)clock_boot_us(),
@@ -205,17 +257,18 @@ static void on_pubcomp(struct client *c, const struct mqtt_packet *packet, struc
 static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint32_t id)
 {
     struct broker *b = broker_of(c);
+    struct bytes name, inner;
     struct subscription_options o = {.qos = f->qos,
                                      .no_local = f->no_local,
                                      .retain_as_published = f->retain_as_published,
                                      .retain_handling = f->retain_handling,
                                      .id = id};
 
-    if (f->filter.len >= 7 && !memcmp(f->filter.data, "$share/", 7) && c->version == MQTT_5)
-        return MQTT_NO_SHARED;
     if (broker_counts(b).subscriptions >= broker_limits(b)->subscriptions)
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
     bool fresh = session_subscribe(c->session, f->filter, &o);
+    if (share_split(f->filter, &name, &inner)) /* §4.8.2: no retained messages */
+        return f->qos;
     if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
         broker_replay_retained(b, c->session, f->filter, &o);
     return f->qos;
@@ -386,6 +439,7 @@ static void on_gone(struct conn *conn)
     struct client *c = container_of(conn, struct client, conn);
 
     client_port_drop(c->port);
+    aliases_free(c->aliases);
     free(c);
 }
 

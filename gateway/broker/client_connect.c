@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "broker/alias.h"
 #include "broker/client_private.h"
 
 static struct broker *broker_of(const struct client *c)
@@ -133,17 +134,33 @@ static void set_session(struct client *c, const struct mqtt_connect *p, uint32_t
     c->connack = session_saved(s);
 }
 
+/* What the client asked for, within what we allow; only MQTT 5 can be told of another one. */
+static uint16_t keep_alive_of(const struct client *c, const struct mqtt_connect *p)
+{
+    uint16_t most = broker_limits(broker_of(c))->keep_alive_max;
+    bool over = most && (!p->keep_alive || p->keep_alive > most);
+
+    return over && p->version == MQTT_5 ? most : p->keep_alive;
+}
+
 static void send_connack(struct client *c, const struct mqtt_connect *p, bool present, bool assigned,
                          uint32_t expiry_s)
 {
     const struct broker_limits *limits = broker_limits(broker_of(c));
     struct mqtt_packet answer = {.type = MQTT_CONNACK};
     struct mqtt_props *props = &answer.connack.props;
+    char response[128];
 
+    snprintf(response, sizeof(response), "response/%.100s", c->session->name);
     answer.connack.session_present = present;
     if (c->version == MQTT_5) {
         mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, limits->packet);
-        mqtt_set_number(props, MQTT_SHARED_AVAILABLE, 0);
+        mqtt_set_number(props, MQTT_TOPIC_ALIAS_MAXIMUM, ALIASES_IN);
+        mqtt_set_number(props, MQTT_RECEIVE_MAXIMUM, limits->receive);
+        if (c->keep_alive != p->keep_alive)
+            mqtt_set_number(props, MQTT_SERVER_KEEP_ALIVE, c->keep_alive);
+        if (mqtt_number(&p->props, MQTT_REQUEST_RESPONSE_INFO, 0))
+            mqtt_set_text(props, MQTT_RESPONSE_INFO, bytes_of(response));
         if (assigned)
             mqtt_set_text(props, MQTT_ASSIGNED_CLIENT_ID,
                           (struct bytes){(const uint8_t *)c->session->name, c->session->name_len});
@@ -182,10 +199,12 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p)
         return;
     }
     c->state = CLIENT_CONNECTED;
-    c->keep_alive = p->keep_alive;
+    c->keep_alive = keep_alive_of(c, p);
     set_session(c, p, expiry_s, present);
-    if (p->version == MQTT_5)
+    if (p->version == MQTT_5) {
         c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
+        c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
+    }
     send_connack(c, p, present, !p->client_id.len, expiry_s);
     uint32_t window = broker_limits(b)->inflight;
     uint32_t theirs = p->version == MQTT_5 ? mqtt_number(&p->props, MQTT_RECEIVE_MAXIMUM, 65535) : 65535;

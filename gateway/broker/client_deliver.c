@@ -2,6 +2,7 @@
 /* What a client's session sends it. */
 #include <string.h>
 
+#include "broker/alias.h"
 #include "broker/client_private.h"
 
 static struct broker *broker_of(const struct client *c)
@@ -43,18 +44,21 @@ static struct buf *free_lane(struct client *c)
 /* The properties of a PUBLISH to an MQTT 5 client: sizes first, then bytes, in one order. */
 struct out_props {
     uint32_t expiry;
+    uint16_t alias; /* 0: none */
     const uint32_t *ids;
     struct bytes forwarded;
     uint32_t size;
 };
 
-static struct out_props props_of(const struct delivery *d)
+static struct out_props props_of(const struct delivery *d, uint16_t alias)
 {
-    struct out_props p = {message_left_s(d->message), d->sub_ids, d->message->props, 0};
+    struct out_props p = {message_left_s(d->message), alias, d->sub_ids, d->message->props, 0};
     uint32_t size = (uint32_t)p.forwarded.len;
 
     if (p.expiry != UINT32_MAX)
         size += 5;
+    if (alias)
+        size += 3;
     for (uint32_t i = 0; p.ids && i < p.ids[0]; i++)
         size += 1 + (uint32_t)mqtt_varint_size(p.ids[i + 1]);
     p.size = size;
@@ -68,6 +72,11 @@ static uint8_t *put_props(uint8_t *at, const struct out_props *p)
         *at++ = MQTT_MESSAGE_EXPIRY;
         for (int shift = 24; shift >= 0; shift -= 8)
             *at++ = (uint8_t)(p->expiry >> shift);
+    }
+    if (p->alias) {
+        *at++ = MQTT_TOPIC_ALIAS;
+        *at++ = (uint8_t)(p->alias >> 8);
+        *at++ = (uint8_t)p->alias;
     }
     for (uint32_t i = 0; p->ids && i < p->ids[0]; i++) {
         *at++ = MQTT_SUBSCRIPTION_ID;
@@ -85,58 +94,103 @@ static uint8_t *put_bytes(uint8_t *at, struct bytes b)
     return at + b.len;
 }
 
-static void put_publish(struct buf *lane, const struct client *c, const struct delivery *d, size_t remaining,
-                        const struct out_props *props, struct bytes payload)
-{
-    const struct message *m = d->message;
-    uint8_t first = (uint8_t)(MQTT_PUBLISH << 4 | d->dup << 3 | d->qos << 1 | d->retain);
-    uint8_t *at = buf_extend(lane, 1 + mqtt_varint_size((uint32_t)remaining) + remaining);
+/* How a message goes to this client. */
+struct form {
+    struct bytes topic, payload;
+    struct out_props props;
+    size_t remaining;
+};
 
-    at += mqtt_put_header(at, first, remaining);
-    *at++ = (uint8_t)(m->topic.len >> 8);
-    *at++ = (uint8_t)m->topic.len;
-    at = put_bytes(at, m->topic);
+/* True when the packet goes straight to what leaves first: whatever is written after it also leaves after it,
+ * so it may give an alias its topic. */
+static bool leaves_now(const struct client *c, const struct delivery *d)
+{
+    store_ticket done = store_done_ticket(broker_store(broker_of(c)));
+
+    return c->connack <= done && (!d->qos || (d->ticket <= done && !conn_holds(&c->conn)));
+}
+
+static struct form form_of(struct client *c, const struct delivery *d)
+{
+    struct form f = {.topic = d->message->topic, .payload = message_payload(d->message)};
+    uint16_t alias = 0;
+    bool known = false;
+
+    f.remaining = 2 + (d->qos ? 2u : 0u) + f.payload.len;
+    if (c->version == MQTT_5) {
+        f.props = props_of(d, 0);
+        bool fits = !c->most_packet || f.remaining + f.topic.len + f.props.size + 16 < c->most_packet;
+        if (c->most_aliases)
+            alias = alias_out(&c->aliases, c->most_aliases, f.topic, fits && leaves_now(c, d), &known);
+        if (known)
+            f.topic.len = 0;
+        if (alias)
+            f.props = props_of(d, alias);
+        f.remaining += mqtt_varint_size(f.props.size) + f.props.size;
+    }
+    f.remaining += f.topic.len;
+    return f;
+}
+
+static void put_publish(struct buf *lane, const struct client *c, const struct delivery *d,
+                        const struct form *f)
+{
+    uint8_t first = (uint8_t)(MQTT_PUBLISH << 4 | d->dup << 3 | d->qos << 1 | d->retain);
+    uint8_t *at = buf_extend(lane, 1 + mqtt_varint_size((uint32_t)f->remaining) + f->remaining);
+
+    at += mqtt_put_header(at, first, f->remaining);
+    *at++ = (uint8_t)(f->topic.len >> 8);
+    *at++ = (uint8_t)f->topic.len;
+    at = put_bytes(at, f->topic);
     if (d->qos) {
         *at++ = (uint8_t)(d->id >> 8);
         *at++ = (uint8_t)d->id;
     }
     if (c->version == MQTT_5)
-        at = put_props(at, props);
-    put_bytes(at, payload);
+        at = put_props(at, &f->props);
+    put_bytes(at, f->payload);
+}
+
+static void count_out(struct client *c, size_t payload)
+{
+    struct broker_stats *stats = broker_stats(broker_of(c));
+
+    stats->messages_out++;
+    stats->bytes_out += payload;
+}
+
+/* The packet as its publisher sent it, when it would come out the same. */
+static bool pass_whole(struct client *c, const struct delivery *d)
+{
+    const struct message *m = d->message;
+    uint8_t version = c->version == MQTT_3_1 ? MQTT_3_1_1 : c->version;
+
+    if (!m->wire.len || d->qos || d->retain || d->sub_ids || m->wire_version != version || c->most_packet ||
+        c->most_aliases)
+        return false;
+    buf_append(free_lane(c), m->wire.data, m->wire.len);
+    count_out(c, m->payload.len);
+    return true;
 }
 
 static bool deliver(struct session *s, const struct delivery *d)
 {
     struct client *c = s->reader;
-    struct message *m = d->message;
-    struct broker_stats *stats = broker_stats(broker_of(c));
-    uint8_t version = c->version == MQTT_3_1 ? MQTT_3_1_1 : c->version;
 
     if (!d->qos && conn_backlog(&c->conn) > broker_limits(broker_of(c))->reader_backlog)
         return false;
-    if (m->wire.len && !d->qos && !d->retain && !d->sub_ids && m->wire_version == version &&
-        !c->most_packet) {
-        buf_append(free_lane(c), m->wire.data, m->wire.len);
-        stats->messages_out++;
-        stats->bytes_out += m->payload.len;
+    if (pass_whole(c, d))
         return true;
-    }
-    struct bytes payload = message_payload(m);
-    struct out_props props = {0};
-    size_t remaining = 2 + m->topic.len + (d->qos ? 2 : 0) + payload.len;
-    if (version == MQTT_5) {
-        props = props_of(d);
-        remaining += mqtt_varint_size(props.size) + props.size;
-    }
-    if (c->most_packet && 1 + mqtt_varint_size((uint32_t)remaining) + remaining > c->most_packet) {
+    struct form f = form_of(c, d);
+    if (c->most_packet && 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining > c->most_packet) {
         if (d->qos) /* [MQTT-3.1.2-25]: as if it had been sent */
             session_skip(s, d->id);
-        return d->qos != 0;
+        else
+            s->counts.too_large++;
+        return true;
     }
-    put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : free_lane(c), c, d, remaining, &props,
-                payload);
-    stats->messages_out++;
-    stats->bytes_out += payload.len;
+    put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : free_lane(c), c, d, &f);
+    count_out(c, f.payload.len);
     return true;
 }
 

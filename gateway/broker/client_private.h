@@ -16,13 +16,16 @@ struct client {
     struct list in_port;
     struct timer timer; /* to CONNECT, then keepalive */
     struct broker_waiter waiter;
-    uint64_t seen_ms;     /* loop time of the last packet */
-    store_ticket connack; /* CONNACK is held at it: nothing may overtake */
+    uint64_t seen_ms;           /* loop time of the last packet */
+    store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
+    struct aliases *aliases;    /* NULL: none used yet */
+    store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
+    uint32_t unacked[2];
     uint32_t most_packet; /* largest that it takes; 0: no limit */
     uint16_t keep_alive;  /* s; 0: none */
     uint8_t version;
     uint8_t state;
-    bool problem_info; /* reason strings may be sent */
+    uint16_t most_aliases; /* that it lets us use */
 };
 
 /* Writes one packet to a lane: 0 is the free lane; otherwise held in order at ticket. */

@@ -128,7 +128,7 @@ static store_ticket store_delivery(struct session *s, const struct delivery *d)
 
     /* What belongs to this delivery and not to the message comes first. */
     buf_u8(&row, d->qos);
-    buf_u8(&row, d->retain);
+    buf_u8(&row, (uint8_t)(d->retain | d->shared << 1));
     uint32_t ids = d->sub_ids ? d->sub_ids[0] : 0;
     buf_u8(&row, (uint8_t)(ids > 255 ? 255 : ids));
     for (uint32_t i = 0; i < ids && i < 255; i++)
@@ -153,7 +153,9 @@ static bool parse_row(const struct store_row *row, struct delivery *d)
     d->seq = row->seq;
     d->id = seq_id(row->seq);
     d->qos = cursor_u8(&c);
-    d->retain = cursor_u8(&c);
+    uint8_t flags = cursor_u8(&c);
+    d->retain = flags & 1;
+    d->shared = flags >> 1 & 1;
     uint32_t ids = cursor_u8(&c);
     if (ids) {
         d->sub_ids = mem_alloc((ids + 1) * sizeof(uint32_t));
@@ -233,18 +235,18 @@ static uint32_t *copy_ids(const uint32_t *ids)
     return memcpy(mem_alloc(size), ids, size);
 }
 
-static store_ticket enqueue(struct session *s, struct message *m, uint8_t qos, bool retain,
-                            const uint32_t *sub_ids)
+static store_ticket enqueue(struct session *s, struct message *m, const struct offer *o)
 {
     int err = make_room(s, m);
 
     if (err)
         return err == -EDQUOT ? SESSION_REFUSED : 0;
     struct delivery d = {.message = message_keep(m),
-                         .sub_ids = copy_ids(sub_ids),
+                         .sub_ids = copy_ids(o->sub_ids),
                          .seq = s->tail++,
-                         .qos = qos,
-                         .retain = retain};
+                         .qos = o->qos,
+                         .retain = o->retain,
+                         .shared = o->shared};
     d.id = seq_id(d.seq);
     s->bytes += cost(m);
     s->queued++;
@@ -264,17 +266,33 @@ static store_ticket enqueue(struct session *s, struct message *m, uint8_t qos, b
     return d.ticket;
 }
 
-store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bool retain,
-                           const uint32_t *sub_ids)
+store_ticket session_offer(struct session *s, struct message *m, const struct offer *o)
 {
-    if (qos)
-        return enqueue(s, m, qos, retain, sub_ids);
-    struct delivery d = {.message = m, .sub_ids = (uint32_t *)(uintptr_t)sub_ids, .retain = retain};
+    if (o->qos)
+        return enqueue(s, m, o);
+    struct delivery d = {.message = m, .sub_ids = (uint32_t *)(uintptr_t)o->sub_ids, .retain = o->retain};
     if (s->ops && !s->ops->on_deliver(s, &d)) {
         s->counts.dropped_qos0++;
         broker_stats(s->broker)->dropped++;
     }
     return 0;
+}
+
+static void each_shared(struct session *s, const struct delivery_ring *r,
+                        void (*pass)(struct session *s, struct message *m, uint8_t qos))
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct delivery *d = ring_at(r, i);
+        bool begun = d->dup || d->state != DELIVERY_QUEUED;
+        if (d->shared && d->message && (d->qos == 1 || !begun))
+            pass(s, d->message, d->qos);
+    }
+}
+
+void session_each_shared(struct session *s, void (*pass)(struct session *s, struct message *m, uint8_t qos))
+{
+    each_shared(s, &s->flight, pass);
+    each_shared(s, &s->ready, pass);
 }
 
 /* ---- what comes back from disk ---- */
@@ -354,6 +372,13 @@ static bool window_open(const struct session *s)
     return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < span_limit(s);
 }
 
+/* True when the peer may hold its identifier: then it goes out whatever its age. After a restart that is not
+ * known: at QoS 1 nothing hangs on it. */
+static bool begun(const struct session *s, const struct delivery *d)
+{
+    return d->dup && (d->qos == 2 || d->seq >= s->may_be_sent);
+}
+
 static void send_first(struct session *s)
 {
     struct delivery d = *ring_at(&s->ready, 0);
@@ -362,7 +387,7 @@ static void send_first(struct session *s)
         s->ready_bytes -= message_cost(d.message);
     ring_shift(&s->ready);
     s->queued -= s->queued > 0;
-    if (d.message && !d.dup && too_old(s, d.message)) {
+    if (d.message && !begun(s, &d) && too_old(s, d.message)) {
         s->counts.expired++;
         release_content(s, &d);
         remove_row(s, d.seq);

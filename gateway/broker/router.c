@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/share.h"
+
 enum {
     CACHE_SLOTS = 1024,
     LONG_TOPIC = 512, /* all longer ones share one slot, so that the cache is bounded */
@@ -14,6 +16,7 @@ struct router_node {
     struct router_node *parent;
     struct router_node *any, *rest; /* children "+" and "#", for they are asked for at every step */
     struct list subscriptions;
+    struct list shares;
     uint32_t children;
     uint32_t level_len;
     char level[];
@@ -69,6 +72,7 @@ static struct router_node *node_new(struct router *r, struct router_node *parent
     if (level.len)
         memcpy(node->level, level.data, level.len);
     list_init(&node->subscriptions);
+    list_init(&node->shares);
     map_insert(&r->nodes, &node->by_level, level_hash(&key));
     if (parent)
         parent->children++;
@@ -97,7 +101,7 @@ static struct router_node *child_of(struct router *r, struct router_node *parent
 /* Removes nodes that nothing needs any more, upwards. */
 static void prune(struct router *r, struct router_node *node)
 {
-    while (node->parent && !node->children && list_empty(&node->subscriptions)) {
+    while (node->parent && !node->children && list_empty(&node->subscriptions) && list_empty(&node->shares)) {
         struct router_node *parent = node->parent;
 
         if (parent->any == node)
@@ -200,22 +204,29 @@ void router_changed(struct router *r)
 
 void router_add(struct router *r, struct subscription *sub)
 {
-    struct bytes text = {(const uint8_t *)sub->filter, sub->filter_len}, level;
+    struct bytes text = {(const uint8_t *)sub->filter, sub->filter_len}, name, level;
     struct router_node *node = r->root;
     bool started = false;
 
     map_insert(&r->subscriptions, &sub->by_filter, filter_hash(sub->session, text));
+    bool shared = share_split(text, &name, &text);
     while (next_level(&text, &started, &level))
         node = child_of(r, node, level);
     sub->node = node;
-    list_add_tail(&node->subscriptions, &sub->in_node);
+    if (shared)
+        share_join(&node->shares, name, sub);
+    else
+        list_add_tail(&node->subscriptions, &sub->in_node);
     router_changed(r);
 }
 
 void router_remove(struct router *r, struct subscription *sub)
 {
     map_remove(&r->subscriptions, &sub->by_filter);
-    list_remove(&sub->in_node);
+    if (sub->share)
+        share_leave(sub);
+    else
+        list_remove(&sub->in_node);
     prune(r, sub->node);
     sub->node = NULL;
     router_changed(r);
@@ -231,16 +242,23 @@ static void add_id(struct target *t, uint32_t id)
     t->sub_ids[count + 1] = id;
 }
 
+static struct target *new_target(struct router *r)
+{
+    if (r->found_count == r->found_cap) {
+        r->found_cap = r->found_cap ? r->found_cap * 2 : 64;
+        r->found = mem_resize(r->found, r->found_cap * sizeof(*r->found));
+    }
+    return &r->found[r->found_count++];
+}
+
 static void collect(struct router *r, const struct router_node *node)
 {
+    list_for(it, &node->shares) * new_target(r) =
+        (struct target){.share = list_entry(it, struct share, in_node)};
     list_for(it, &node->subscriptions)
     {
         const struct subscription *sub = list_entry(it, struct subscription, in_node);
-        if (r->found_count == r->found_cap) {
-            r->found_cap = r->found_cap ? r->found_cap * 2 : 64;
-            r->found = mem_resize(r->found, r->found_cap * sizeof(*r->found));
-        }
-        struct target *t = &r->found[r->found_count++];
+        struct target *t = new_target(r);
         *t = (struct target){.session = sub->session,
                              .qos = sub->options.qos,
                              .raise = sub->options.raise,
@@ -332,7 +350,7 @@ static void merge(struct router *r)
         return;
     qsort(r->found, r->found_count, sizeof(*r->found), by_session);
     for (size_t i = 1; i < r->found_count; i++) {
-        if (r->found[i].session == r->found[kept].session)
+        if (r->found[i].session && r->found[i].session == r->found[kept].session)
             merge_into(&r->found[kept], &r->found[i]);
         else
             r->found[++kept] = r->found[i];

@@ -13,6 +13,7 @@
 
 struct router;
 struct router_node;
+struct share;
 
 /* One filter of one session. */
 struct subscription {
@@ -20,6 +21,7 @@ struct subscription {
     struct list in_session, in_node;
     struct session *session;
     struct router_node *node;
+    struct share *share; /* of a shared subscription; else NULL */
     struct subscription_options options;
     size_t filter_len;
     char filter[];
@@ -27,7 +29,8 @@ struct subscription {
 
 struct target {
     struct session *session;
-    uint32_t *sub_ids; /* sub_ids[0] says how many follow; NULL: none */
+    struct share *share; /* instead of session: whoever of it is next */
+    uint32_t *sub_ids;   /* sub_ids[0] says how many follow; NULL: none */
     uint8_t qos;
     bool raise, retain_as_published;
     bool not_own; /* no subscription of the session without no_local matched */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "broker/broker_private.h"
+#include "broker/share.h"
+#include "codec/mqtt.h"
 
 static bool name_equal(const struct map_node *n, const void *key)
 {
@@ -157,8 +159,34 @@ void session_free(struct session *s)
     free(s);
 }
 
+/* Another member of the share through which m came, if there is one. */
+static void pass_on(struct session *s, struct message *m, uint8_t qos)
+{
+    struct bytes name, inner;
+
+    list_for(it, &s->subscriptions)
+    {
+        struct subscription *mine = list_entry(it, struct subscription, in_session);
+        if (!mine->share ||
+            !share_split((struct bytes){(const uint8_t *)mine->filter, mine->filter_len}, &name, &inner) ||
+            !mqtt_topic_matches(inner, m->topic))
+            continue;
+        list_remove(&mine->in_node); /* not to me */
+        struct subscription *other = share_pick(mine->share, qos);
+        list_add_tail(&mine->share->members, &mine->in_node);
+        if (!other)
+            continue;
+        uint32_t ids[2] = {1, other->options.id};
+        const struct offer offer = {other->options.qos < qos ? other->options.qos : qos, false, true,
+                                    other->options.id ? ids : NULL};
+        session_offer(other->session, m, &offer);
+        return;
+    }
+}
+
 void session_end(struct session *s)
 {
+    session_each_shared(s, pass_on);
     if (s->no)
         store_session_purge(s->broker->store, s->no);
     session_free(s);

@@ -36,6 +36,7 @@ struct delivery {
     uint64_t seq;        /* place in the session's queue */
     uint8_t qos, state;
     bool retain, dup;
+    bool shared; /* by a shared subscription: another member's when this session ends */
     uint16_t id; /* packet identifier; 0 for QoS 0 */
 };
 
@@ -148,8 +149,12 @@ void session_read_ahead(struct session *s);
  * publisher's acknowledgement at: 0 when nothing was stored; STORE_REFUSED when the queue is full and its
  * policy is to refuse. */
 #define SESSION_REFUSED UINT64_MAX
-store_ticket session_offer(struct session *s, struct message *m, uint8_t qos, bool retain,
-                           const uint32_t *sub_ids);
+struct offer {
+    uint8_t qos;
+    bool retain, shared;
+    const uint32_t *sub_ids; /* as in struct delivery; copied */
+};
+store_ticket session_offer(struct session *s, struct message *m, const struct offer *o);
 
 /* The peer's acknowledgements of what we sent. 0, or -ENOENT when nothing in flight has this identifier (for
  * PUBREC and PUBCOMP of what is already further: 0, the answer is simply given again).
@@ -168,6 +173,10 @@ bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket);
 bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
 /* Forgets all inbound identifiers and all that is in flight and queued (a clean start). */
 void session_clear(struct session *s);
+
+/* What came to s by a shared subscription and is not begun, or is QoS 1 and not acknowledged (§4.8.2): pass()
+ * is called for each message that is in memory. */
+void session_each_shared(struct session *s, void (*pass)(struct session *s, struct message *m, uint8_t qos));
 
 /* Gives up what of the queue is in memory (the disk keeps its rows). */
 void session_forget_queue(struct session *s);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/share.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool share_split(struct bytes filter, struct bytes *name, struct bytes *inner)
+{
+    static const char prefix[] = "$share/";
+    const size_t len = sizeof(prefix) - 1;
+
+    if (filter.len <= len || memcmp(filter.data, prefix, len))
+        return false;
+    const uint8_t *start = filter.data + len, *slash = memchr(start, '/', filter.len - len);
+    if (!slash || slash == start || slash + 1 == filter.data + filter.len)
+        return false;
+    *name = (struct bytes){start, (size_t)(slash - start)};
+    *inner = (struct bytes){slash + 1, (size_t)(filter.data + filter.len - slash - 1)};
+    return true;
+}
+
+static struct share *find(struct list *shares, struct bytes name)
+{
+    list_for(it, shares)
+    {
+        struct share *s = list_entry(it, struct share, in_node);
+        if (bytes_equal((struct bytes){(const uint8_t *)s->name, s->name_len}, name))
+            return s;
+    }
+    return NULL;
+}
+
+void share_join(struct list *shares, struct bytes name, struct subscription *sub)
+{
+    struct share *s = find(shares, name);
+
+    if (!s) {
+        s = mem_alloc(sizeof(*s) + name.len);
+        s->name_len = name.len;
+        memcpy(s->name, name.data, name.len);
+        list_init(&s->members);
+        list_add_tail(shares, &s->in_node);
+    }
+    sub->share = s;
+    list_add_tail(&s->members, &sub->in_node);
+}
+
+void share_leave(struct subscription *sub)
+{
+    struct share *s = sub->share;
+
+    list_remove(&sub->in_node);
+    sub->share = NULL;
+    if (!list_empty(&s->members))
+        return;
+    list_remove(&s->in_node);
+    free(s);
+}
+
+static bool has_room(const struct session *s)
+{
+    return s->ops && s->in_flight < s->window && !s->queued;
+}
+
+/* True when a is the better place for a message that has to wait. */
+static bool waits_less(const struct session *a, const struct session *b)
+{
+    if (!a->ops != !b->ops)
+        return a->ops != NULL;
+    return session_backlog(a) < session_backlog(b);
+}
+
+struct subscription *share_pick(struct share *share, uint8_t qos)
+{
+    struct subscription *best = NULL;
+
+    list_for(it, &share->members)
+    {
+        struct subscription *sub = list_entry(it, struct subscription, in_node);
+        const struct session *s = sub->session;
+        uint8_t granted = sub->options.qos < qos ? sub->options.qos : qos;
+        if (!granted && !s->ops)
+            continue;
+        if (has_room(s)) {
+            best = sub;
+            break;
+        }
+        if (!best || waits_less(s, best->session))
+            best = sub;
+    }
+    if (best) {
+        list_remove(&best->in_node);
+        list_add_tail(&share->members, &best->in_node);
+    }
+    return best;
+}

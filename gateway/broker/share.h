@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared subscriptions (MQTT 5.0 §4.8.2): sessions that subscribe to $share/NAME/FILTER take turns at what
+ * FILTER matches. Each message goes to one member: in turn among those that have room now, else to who has
+ * least waiting, connected before away. Taken from every version of MQTT. Loop thread only. */
+#ifndef SLUICE_BROKER_SHARE_H
+#define SLUICE_BROKER_SHARE_H
+
+#include "broker/router.h"
+
+struct share {
+    struct list in_node; /* of its filter in the router */
+    struct list members; /* subscriptions; who is next comes first */
+    size_t name_len;
+    char name[];
+};
+
+/* Splits "$share/NAME/FILTER". False when filter is not of that form. */
+bool share_split(struct bytes filter, struct bytes *name, struct bytes *inner);
+
+/* Adds sub to the share of this name at node (made when it is not there); takes it out (freed with its last
+ * member). */
+void share_join(struct list *shares, struct bytes name, struct subscription *sub);
+void share_leave(struct subscription *sub);
+
+/* The member for the next message, or NULL when none could take it (QoS 0 and nobody is connected). It goes
+ * to the end of the turn. */
+struct subscription *share_pick(struct share *share, uint8_t qos);
+
+#endif
