@@ -170,9 +170,9 @@ fuzz-run: $(fuzzers)
 	tests/fuzz/run.sh $(SECONDS_EACH) $(fuzzers)
 
 demo:
-	tests/install-deps.sh demo
-	$(MAKE) all
-	$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
+	@tests/install-deps.sh demo
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(PYTHON) tests/demo/demo.py $(if $(KEEP),--keep)
 
 load := $(addprefix $(O)/tests/bench/load,.o _options.o _tls.o)
 -include $(load:.o=.d)

@@ -74,7 +74,7 @@ class FrameLog:
     """The simulator's log: what was on the wire, and when."""
 
     def __init__(self, path):
-        self.replies, self.requests = defaultdict(list), []
+        self.replies, self.requests, self.short = defaultdict(list), [], 0
         with open(path) as log:
             self.wall = int(re.search(r"\((\d+) us of 1970\)", log.readline())[1])
             for line in log:
@@ -84,6 +84,7 @@ class FrameLog:
     def _take(self, start, end, who, unit, octets, notes):
         if who == "master":
             self.requests.append(int(start))
+            self.short += "short" in notes.split()
         elif octets and "fault=" not in notes and "collision=" not in notes:
             values = dict(re.findall(r"(\w+)#\d+=(\S+)", notes))
             if values:

@@ -47,13 +47,14 @@ class Screen:
         columns = [("wire", "read on", "the wire"), ("valueless", "without", "value"), ("committed", "", "committed"),
                    ("arrived", "", "arrived"), ("lost", "", "lost"), ("repeated", "", "repeated"),
                    ("disordered", "out of", "order"), ("wrong", "", "wrong"), ("at_kill", "not yet", "committed")]
-        widths = [max(len(a), len(b)) + 2 for _, a, b in columns]
-        self.line(" " * 8 + "".join(a.rjust(w) for w, (_, a, _) in zip(widths, columns)), "bold")
-        self.line("device".ljust(8) + "".join(b.rjust(w) for w, (_, _, b) in zip(widths, columns)), "bold")
+        gap = 2 if self.width >= 90 else 1
+        widths = [max(len(a), len(b)) + gap for _, a, b in columns]
+        self.line(" " * 7 + "".join(a.rjust(w) for w, (_, a, _) in zip(widths, columns)), "bold")
+        self.line("device".ljust(7) + "".join(b.rjust(w) for w, (_, _, b) in zip(widths, columns)), "bold")
         total = judge.Row()
         for row in rows.values():
             total.add(row)
-        self.line("─" * (8 + sum(widths)), "dim")
+        self.line("─" * (7 + sum(widths)), "dim")
         for name, row in [*rows.items(), ("all", total)]:
             cells = []
             for w, (key, _, _) in zip(widths, columns):
@@ -62,5 +63,5 @@ class Screen:
                 good = not value and key in ("lost", "disordered", "wrong")
                 cells.append(self.style(str(value).rjust(w), *(["red"] if bad else ["green"] if good else [])))
             if name == "all":
-                self.line("─" * (8 + sum(widths)), "dim")
-            self.line(name.ljust(8) + "".join(cells))
+                self.line("─" * (7 + sum(widths)), "dim")
+            self.line(name.ljust(7) + "".join(cells))
