@@ -36,34 +36,46 @@ void crypto_random(void *out, size_t len)
     }
 }
 
-void crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_SHA256_LEN])
+static mbedtls_md_type_t type_of(enum crypto_hash hash)
 {
-    must(mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), data, len, out), "SHA-256");
+    static const mbedtls_md_type_t types[] = {MBEDTLS_MD_SHA1, MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA512};
+
+    return types[hash];
 }
 
-void crypto_sha512(const void *data, size_t len, uint8_t out[CRYPTO_SHA512_LEN])
+static const mbedtls_md_info_t *info_of(enum crypto_hash hash)
 {
-    must(mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA512), data, len, out), "SHA-512");
+    return mbedtls_md_info_from_type(type_of(hash));
 }
 
-void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
-                        uint8_t out[CRYPTO_SHA256_LEN])
+size_t crypto_hash_len(enum crypto_hash hash)
 {
-    must(mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), key, key_len, data, len, out), "HMAC");
+    return mbedtls_md_get_size(info_of(hash));
 }
 
-void crypto_pbkdf2_sha512(const void *password, size_t password_len, const void *salt, size_t salt_len,
-                          unsigned rounds, uint8_t *out, size_t out_len)
+void crypto_digest(enum crypto_hash hash, const void *data, size_t len, uint8_t *out)
+{
+    must(mbedtls_md(info_of(hash), data, len, out), "hash");
+}
+
+void crypto_hmac(enum crypto_hash hash, const void *key, size_t key_len, const void *data, size_t len,
+                 uint8_t *out)
+{
+    must(mbedtls_md_hmac(info_of(hash), key, key_len, data, len, out), "HMAC");
+}
+
+void crypto_pbkdf2(enum crypto_hash hash, const void *password, size_t password_len, const void *salt,
+                   size_t salt_len, unsigned rounds, uint8_t *out, size_t out_len)
 {
 #if MBEDTLS_VERSION_NUMBER >= 0x03030000
-    must(mbedtls_pkcs5_pbkdf2_hmac_ext(MBEDTLS_MD_SHA512, password, password_len, salt, salt_len, rounds,
+    must(mbedtls_pkcs5_pbkdf2_hmac_ext(type_of(hash), password, password_len, salt, salt_len, rounds,
                                        (uint32_t)out_len, out),
          "PBKDF2");
 #else
     mbedtls_md_context_t md;
 
     mbedtls_md_init(&md);
-    must(mbedtls_md_setup(&md, mbedtls_md_info_from_type(MBEDTLS_MD_SHA512), 1), "PBKDF2");
+    must(mbedtls_md_setup(&md, info_of(hash), 1), "PBKDF2");
     must(mbedtls_pkcs5_pbkdf2_hmac(&md, password, password_len, salt, salt_len, rounds, (uint32_t)out_len,
                                    out),
          "PBKDF2");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random bytes, hashes, HMAC, password hashes and base64, thin over mbedtls; TLS is net's. Nothing is kept,
  * nothing fails but the decoder of base64: without memory or randomness the program ends. Any thread;
- * crypto_pbkdf2_sha512 takes long by design and belongs on a worker. */
+ * crypto_pbkdf2 takes long by design and belongs on a worker. */
 #ifndef SLUICE_BASE_CRYPTO_H
 #define SLUICE_BASE_CRYPTO_H
 
@@ -9,19 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA512_LEN = 64 };
+enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA512_LEN = 64, CRYPTO_MOST_LEN = 64 };
+enum crypto_hash { CRYPTO_SHA1, CRYPTO_SHA256, CRYPTO_SHA512 };
 
 /* From the kernel; waits only while the box has just booted and has gathered none yet. */
 void crypto_random(void *out, size_t len);
 
-void crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_SHA256_LEN]);
-void crypto_sha512(const void *data, size_t len, uint8_t out[CRYPTO_SHA512_LEN]);
+/* Bytes of a hash. */
+size_t crypto_hash_len(enum crypto_hash hash);
+void crypto_digest(enum crypto_hash hash, const void *data, size_t len, uint8_t *out);
 /* RFC 2104. */
-void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,
-                        uint8_t out[CRYPTO_SHA256_LEN]);
-/* PBKDF2 with HMAC-SHA-512 (RFC 8018 §5.2). */
-void crypto_pbkdf2_sha512(const void *password, size_t password_len, const void *salt, size_t salt_len,
-                          unsigned rounds, uint8_t *out, size_t out_len);
+void crypto_hmac(enum crypto_hash hash, const void *key, size_t key_len, const void *data, size_t len,
+                 uint8_t *out);
+/* PBKDF2 with HMAC (RFC 8018 §5.2). */
+void crypto_pbkdf2(enum crypto_hash hash, const void *password, size_t password_len, const void *salt,
+                   size_t salt_len, unsigned rounds, uint8_t *out, size_t out_len);
 
 /* Takes the same time wherever they differ. */
 bool crypto_equal(const void *a, const void *b, size_t len);

@@ -13,4 +13,6 @@ obj-y += gateway/base/log.o
 obj-y += gateway/base/mailbox.o
 obj-y += gateway/base/map.o
 obj-y += gateway/base/mem.o
+obj-y += gateway/base/password.o
 obj-y += gateway/base/timer.o
+obj-y += gateway/base/users.o

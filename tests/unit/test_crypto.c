@@ -29,11 +29,14 @@ static void test_hashes(void **state)
     uint8_t out[CRYPTO_SHA512_LEN];
 
     (void)state;
-    crypto_sha256("abc", 3, out);
+    crypto_digest(CRYPTO_SHA1, "abc", 3, out);
+    expect_hex(out, crypto_hash_len(CRYPTO_SHA1), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    crypto_digest(CRYPTO_SHA256, "abc", 3, out);
     expect_hex(out, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    crypto_sha256("", 0, out);
-    expect_hex(out, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    crypto_sha512("abc", 3, out);
+    crypto_digest(CRYPTO_SHA256, "", 0, out);
+    expect_hex(out, crypto_hash_len(CRYPTO_SHA256),
+               "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    crypto_digest(CRYPTO_SHA512, "abc", 3, out);
     expect_hex(out, 64,
                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
                "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
@@ -46,10 +49,10 @@ static void test_hmac(void **state)
     const char *text = "Test Using Larger Than Block-Size Key - Hash Key First";
 
     (void)state;
-    crypto_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out);
+    crypto_hmac(CRYPTO_SHA256, "Jefe", 4, "what do ya want for nothing?", 28, out);
     expect_hex(out, 32, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     memset(key, 0xaa, sizeof(key));
-    crypto_hmac_sha256(key, sizeof(key), text, strlen(text), out);
+    crypto_hmac(CRYPTO_SHA256, key, sizeof(key), text, strlen(text), out);
     expect_hex(out, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
@@ -58,11 +61,11 @@ static void test_pbkdf2(void **state)
     uint8_t out[CRYPTO_SHA512_LEN];
 
     (void)state;
-    crypto_pbkdf2_sha512("password", 8, "salt", 4, 1, out, 64);
+    crypto_pbkdf2(CRYPTO_SHA512, "password", 8, "salt", 4, 1, out, 64);
     expect_hex(out, 64,
                "867f70cf1ade02cff3752599a3a53dc4af34c7a669815ae5d513554e1c8cf252"
                "c02d470a285a0501bad999bfe943c08f050235d7d68b1da55e63f73b60a57fce");
-    crypto_pbkdf2_sha512("password", 8, "salt", 4, 4096, out, 64);
+    crypto_pbkdf2(CRYPTO_SHA512, "password", 8, "salt", 4, 4096, out, 64);
     expect_hex(out, 64,
                "d197b1b33db0143e018b12f3d1d1479e6cdebdcc97c5c0f87f6902e072f457b5"
                "143f30602641b3d55cd335988cb36b84376060ecd532e039b742a239434af2d5");
