@@ -199,6 +199,7 @@ static void tells_when_drained(void **state)
     near->conn->high = 1000000;
     conn_pause(far->conn);
     for (int i = 0; i < CHUNKS; i++) {
+        memset(chunk, i, CHUNK);
         end_send(near, chunk, CHUNK);
         world_turns(&w, 1);
     }
@@ -208,6 +209,8 @@ static void tells_when_drained(void **state)
     PUMP_UNTIL(&w, far->got.len == (size_t)CHUNK * CHUNKS);
     PUMP_UNTIL(&w, near->drains == 1);
     assert_int_equal(conn_backlog(near->conn), 0);
+    for (size_t i = 0; i < far->got.len; i++)
+        assert_int_equal(far->got.data[i], i / CHUNK);
     free(chunk);
 }
 
