@@ -13,8 +13,7 @@ typedef void hear_fn(struct uplink *u, const struct mqtt_packet *p);
 
 static void ack(struct uplink *u, enum mqtt_type type, uint16_t id, uint8_t reason, store_ticket ticket)
 {
-    if (ticket && ticket == store_open_ticket(u->gw->store))
-        store_want(u->gw->store);
+    broker_want(u->gw->broker, ticket);
     wire_ack(uplink_held_lane(u, ticket), type, id, reason, u->settings->version);
 }
 

@@ -136,7 +136,7 @@ static store_ticket publish_points(struct field *f, struct reading *r, uint8_t q
 
 static void settle(struct field *f, struct field_series *s)
 {
-    store_ticket done = store_done_ticket(broker_store(f->gw->broker));
+    store_ticket done = broker_done_ticket(f->gw->broker);
 
     while (s->waiting.n && s->waiting.ticket <= done) {
         s->committed = s->waiting.n;

@@ -112,6 +112,26 @@ store_ticket broker_publish_bytes(struct broker *b, const char *topic, struct by
     return ticket;
 }
 
+void broker_set_volatile(struct broker *b, const char *topic, struct bytes payload)
+{
+    struct message m = {
+        .topic = bytes_of(topic), .payload = payload, .retain = true, .born_us = (int64_t)clock_boot_us()};
+
+    retain_set(b->retain, &m);
+    message_done(&m);
+}
+
+void broker_on_sys_wanted(struct broker *b, void (*wanted)(void *arg), void *arg)
+{
+    b->sys_wanted = wanted;
+    b->sys_wanted_arg = arg;
+}
+
+uint32_t broker_receivers(struct broker *b, struct bytes topic)
+{
+    return router_match(b->router, topic)->count;
+}
+
 struct replay {
     struct session *session;
     const struct subscription_options *options;
@@ -299,6 +319,17 @@ struct timers *broker_timers(struct broker *b)
 struct store *broker_store(struct broker *b)
 {
     return b->store;
+}
+
+void broker_want(struct broker *b, store_ticket ticket)
+{
+    if (ticket && ticket == store_open_ticket(b->store))
+        store_want(b->store);
+}
+
+store_ticket broker_done_ticket(const struct broker *b)
+{
+    return store_done_ticket(b->store);
 }
 
 struct net *broker_net(struct broker *b)

@@ -57,12 +57,25 @@ store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *recei
 store_ticket broker_publish_bytes(struct broker *b, const char *topic, struct bytes payload, uint8_t qos,
                                   bool retain);
 
+/* A retained message that is not routed and not on disk, under a topic that begins with $: what the box says
+ * of itself (MQTT 3.1.1 §4.7.2). */
+void broker_set_volatile(struct broker *b, const char *topic, struct bytes payload);
+/* Somebody has subscribed to a filter that begins with "$SYS/" (or shares one). Called before retained
+ * messages are delivered to him; must not subscribe. */
+void broker_on_sys_wanted(struct broker *b, void (*wanted)(void *arg), void *arg);
+/* Sessions that a message of this topic would go to now. */
+uint32_t broker_receivers(struct broker *b, struct bytes topic);
+
 /* Delivers to s the retained messages that match its filter (§3.3.1.3). */
 void broker_replay_retained(struct broker *b, struct session *s, struct bytes filter,
                             const struct subscription_options *o);
 
 struct timers *broker_timers(struct broker *b);
 struct store *broker_store(struct broker *b);
+/* An acknowledgement is held at ticket: the disk is not to linger. */
+void broker_want(struct broker *b, store_ticket ticket);
+/* All that broker_publish promised by tickets up to this one is on disk. */
+store_ticket broker_done_ticket(const struct broker *b);
 struct net *broker_net(struct broker *b);
 uv_loop_t *broker_loop(const struct broker *b);
 /* Number of this start (struct gateway.boot), which messages carry from now on. */

@@ -26,6 +26,8 @@ struct broker {
     uint32_t free_count, free_cap;
     struct session **loading; /* by number, during broker_load alone */
     uint32_t loading_size;
+    void (*sys_wanted)(void *arg);
+    void *sys_wanted_arg;
     void (*on_value)(void *arg, const char *name, struct bytes value);
     void *on_value_arg;
 };

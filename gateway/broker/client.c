@@ -65,19 +65,13 @@ void client_send_free(struct client *c, const struct mqtt_packet *p)
 
 void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket)
 {
-    struct store *store = broker_store(broker_of(c));
-
-    if (ticket && ticket == store_open_ticket(store))
-        store_want(store);
+    broker_want(broker_of(c), ticket);
     put(conn_held_lane(&c->conn, ticket), p, c->version);
 }
 
 void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, store_ticket ticket)
 {
-    struct store *store = broker_store(broker_of(c));
-
-    if (ticket && ticket == store_open_ticket(store))
-        store_want(store);
+    broker_want(broker_of(c), ticket);
     uint8_t first = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
     bool with_reason = c->version == MQTT_5 && reason;
     uint8_t bytes[5] = {first, with_reason ? 3 : 2, (uint8_t)(id >> 8), (uint8_t)id, reason};
@@ -182,6 +176,25 @@ static bool judge_publish_5(struct client *c, const struct mqtt_publish *p, stru
     return true;
 }
 
+/* What the box says of itself is not for clients to say. */
+static bool is_reserved(struct bytes topic)
+{
+    return topic.len > 5 && !memcmp(topic.data, "$SYS/", 5);
+}
+
+/* Acknowledged and dropped; MQTT 5 can say why. */
+static void deny_publish(struct client *c, const struct mqtt_publish *p, store_ticket inbound)
+{
+    if (c->version != MQTT_5) {
+        answer_publish(c, p, inbound, 0);
+        return;
+    }
+    if (p->qos == 2)
+        session_inbound_done(c->session, p->id, &inbound);
+    if (p->qos)
+        client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, MQTT_NOT_AUTHORIZED, inbound);
+}
+
 static void on_publish(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     const struct mqtt_publish *p = &packet->publish;
@@ -196,6 +209,10 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
      */
     if (p->qos == 2 && !session_inbound(c->session, p->id, &inbound)) {
         client_send_ack(c, MQTT_PUBREC, p->id, MQTT_OK, inbound);
+        return;
+    }
+    if (is_reserved(topic)) {
+        deny_publish(c, p, inbound);
         return;
     }
     struct message m = {.topic = topic,

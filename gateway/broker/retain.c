@@ -58,15 +58,26 @@ void retain_free(struct retain *r)
     free(r);
 }
 
+/* What the box says of itself is true only while it runs. */
+static bool is_volatile(struct bytes topic)
+{
+    return topic.data[0] == '$';
+}
+
 static store_ticket erase(struct retain *r, struct retained *old)
 {
+    store_ticket ticket = 0;
+
     if (!old)
         return 0;
-    store_retained_remove(r->store, old->message->topic);
+    if (!is_volatile(old->message->topic)) {
+        store_retained_remove(r->store, old->message->topic);
+        ticket = store_open_ticket(r->store);
+    }
     map_remove(&r->topics, &old->by_topic);
     message_drop(old->message);
     free(old);
-    return store_open_ticket(r->store);
+    return ticket;
 }
 
 static void put(struct retain *r, struct retained *old, struct message *kept, uint64_t hash)
@@ -112,6 +123,8 @@ store_ticket retain_set(struct retain *r, struct message *m)
     }
     struct message *kept = message_keep(m);
     put(r, old, kept, hash);
+    if (is_volatile(m->topic))
+        return 0;
     store_message(r, kept);
     return store_open_ticket(r->store);
 }

@@ -283,6 +283,15 @@ struct subscription *session_add_subscription(struct session *s, struct bytes fi
     return sub;
 }
 
+static void tell_sys(struct broker *b, struct bytes filter)
+{
+    struct bytes name;
+
+    share_split(filter, &name, &filter);
+    if (b->sys_wanted && filter.len > 5 && !memcmp(filter.data, "$SYS/", 5))
+        b->sys_wanted(b->sys_wanted_arg);
+}
+
 bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o)
 {
     struct subscription *sub = router_find(s->broker->router, s, filter);
@@ -293,6 +302,7 @@ bool session_subscribe(struct session *s, struct bytes filter, const struct subs
     else if (options_same(&sub->options, o))
         return false;
     sub->options = *o;
+    tell_sys(s->broker, filter);
     router_changed(s->broker->router);
     save_subscription(s, sub);
     return fresh;

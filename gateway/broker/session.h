@@ -44,7 +44,8 @@ struct delivery {
 struct session_ops {
     const char *kind; /* "client", "upstream", "inbox" …, for status */
     /* Writes one message to the peer: QoS 0 at once (dropping it is allowed, then return false), QoS 1 and 2
-     * from session_pump only while on_room says yes. Held at d->ticket. */
+     * from session_pump only while on_room says yes. Held at d->ticket. It may acknowledge d itself
+     * (session_on_puback, session_skip …), but must neither publish nor close its connection. */
     bool (*on_deliver)(struct session *s, const struct delivery *d);
     /* Writes PUBREL (again): held at ticket. */
     void (*on_release)(struct session *s, uint16_t id, store_ticket ticket);

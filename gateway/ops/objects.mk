@@ -9,3 +9,5 @@ obj-y += gateway/ops/control_path.o
 obj-y += gateway/ops/control_requests.o
 service-y += service_health
 service-y += service_control
+obj-y += gateway/ops/sys.o
+service-y += service_sys

@@ -132,7 +132,7 @@ class Mosquitto(Process):
         self.port = port or free_port()
         path = self.folder / "mosquitto.conf"
         text = f"listener {self.port} 127.0.0.1\nallow_anonymous true\n" if default_listener else ""
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and "\nuser " not in "\n" + conf:
             text += "user root\n"  # else it could not read the test's own folder
         text += f"persistence true\npersistence_location {self.folder}/\n" if persistence else "persistence false\n"
         path.write_text(text + "log_dest stderr\nlog_type all\n" + conf)
