@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "base/list.h"
 #include "base/log.h"
@@ -234,6 +235,20 @@ static int listen_at(const char *path, struct listener **out)
     return err;
 }
 
+static void check(struct conf *c, FILE *report)
+{
+    char *path = control_path(c);
+    size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    (void)report;
+    if (strlen(path) > most)
+        conf_error(c, conf_get(conf_root(c), "control"),
+                   "the control socket's path %s has %zu bytes, and %zu are the most; name a shorter one: "
+                   "control = { socket = \"/run/sluice/control.sock\"; }",
+                   path, strlen(path), most);
+    free(path);
+}
+
 static int start(struct gateway *gw)
 {
     control.gw = gw;
@@ -279,6 +294,7 @@ static bool stopped(struct gateway *gw)
 const struct service service_control = {
     .name = "control",
     .rows = control_rows,
+    .check = check,
     .start = start,
     .reload = reload,
     .stop = stop,

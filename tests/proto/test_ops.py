@@ -116,6 +116,15 @@ def test_another_socket_path(tmp_path):
         assert d.stop() == 0
 
 
+def test_a_socket_path_that_is_too_long(tmp_path):
+    conf = tmp_path / "sluice.conf"
+    for setting in (f'state_dir = "{tmp_path}/{"x" * 100}";', f'control = {{ socket = "{tmp_path}/{"x" * 100}"; }};'):
+        conf.write_text(f'site = "test";\n{setting}\n')
+        done = subprocess.run([SLUICED, "--check", conf], capture_output=True, text=True)
+        assert done.returncode
+        assert "107 are the most; name a shorter one" in done.stdout + done.stderr
+
+
 def test_reload_moves_the_socket(sluiced):
     path = sluiced.folder / "moved.sock"
     old = sluiced.folder / "state" / "control.sock"
