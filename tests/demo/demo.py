@@ -370,8 +370,8 @@ def explain(screen, judge, evidence):
     kill = next(s for s in evidence.stops if s["kill"])
     late = "on the wire, but not on the site's disk when its daemon ended"
     if judge.oldest_at_kill is not None:
-        late += (f"; the oldest by {judge.oldest_at_kill / MS:.0f} ms, where {kill['window'] / MS:.0f} ms are allowed "
-                 f"(linger {LINGER_MS + LINGER_IDLE_MS}, a commit {kill['commit'] / MS:.0f}, the way to it {ROOM_MS})")
+        late += (f"; the oldest came {judge.oldest_at_kill / MS:.0f} ms before the kill, {kill['window'] / MS:.0f} ms are "
+                 f"allowed (linger {LINGER_MS + LINGER_IDLE_MS}, a commit {kill['commit'] / MS:.0f}, the way {ROOM_MS})")
     notes = [("read on the wire", "answers in the simulator's log of frames, by their counters"),
              ("without value", "readings that say why: timeout, crc …"),
              ("committed", "on the site's disk when its daemon ended, or arrived by then"),
