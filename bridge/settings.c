@@ -204,7 +204,7 @@ static void check_urls(struct conf *conf, const struct conf_node *bridge)
         url_free(&url);
     }
     if (!plain && !secure && !conf_count(bridge, "url"))
-        conf_error(conf, bridge, "`url` is empty; mqtt://HOST:PORT or mqtts://HOST:PORT");
+        conf_error(conf, conf_get(bridge, "url"), "`url` is empty; mqtt://HOST:PORT or mqtts://HOST:PORT");
     if (tls && plain && !secure)
         conf_error(conf, tls,
                    "`tls` is for mqtts:// alone, and every url here is mqtt://; mqtts://HOST:PORT");

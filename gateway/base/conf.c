@@ -47,6 +47,8 @@ void conf_error(struct conf *c, const struct conf_node *at, const char *fmt, ...
 {
     va_list args;
 
+    if (at && at->blank)
+        return;
     va_start(args, fmt);
     add_report(c, true, at ? at->file : c->files[0], at ? at->line : 0, mem_vformat(fmt, args));
     va_end(args);

@@ -52,6 +52,7 @@ struct conf_node {
     const char *file;
     int line;
     bool given; /* false: the default */
+    bool blank; /* stands in for a value that is missing or wrong, which has been told */
     bool b;
     int64_t i; /* INT, DURATION, SIZE, CHOICE */
     double f;

@@ -78,6 +78,7 @@ static struct conf_node *finish_row(struct conf *c, struct conf_node *group, con
         report_missing(c, group, row);
     if (!n)
         n = conf_node_new(group, row, row->name);
+    n->blank = missing || wrong;
     if (!n->given)
         fill_blank(n);
     finish_value(c, n, merged, quiet || missing || wrong);

@@ -13,7 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-static const struct conf_row user_rows[] = {
+const struct conf_row user_rows[] = {
     {"name", CONF_STRING, CONF_REQUIRED, .min = 1, .max = USER_NAME_MOST, .help = "as the client gives it"},
     {"password", CONF_STRING, CONF_SECRET, .min = 1, .max = 512,
      .help =
@@ -23,17 +23,7 @@ static const struct conf_row user_rows[] = {
     {"roles", CONF_STRINGS, .help = "rules of `acl` for one of these roles are for this user"},
     {0},
 };
-const struct conf_row user_list_rows[] = {
-    {"users", CONF_LIST, .rows = user_rows,
-     .help = "who may log in, beside those of the users file; a user with roles alone is one with a "
-             "certificate or a token"},
-    {0},
-};
-const struct conf_row users_file_rows[] = {
-    {"users_file", CONF_PATH,
-     .help = "the users that `sluicectl user` has made; users.conf in state_dir when it is not given"},
-    {0},
-};
+static const struct conf_row file_rows[] = {USERS_ROW, {0}};
 
 char *users_file_path(const struct conf_node *root)
 {
@@ -73,7 +63,7 @@ static void check_mode(struct conf *c, const char *path)
 
 struct conf *users_file_load(const char *path)
 {
-    const struct conf_row *const tables[] = {user_list_rows};
+    const struct conf_row *const tables[] = {file_rows};
     struct conf *c = conf_load_alone(path, tables, ARRAY_SIZE(tables), NULL);
 
     check_mode(c, path);

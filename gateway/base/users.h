@@ -12,10 +12,22 @@
 
 enum { USER_NAME_MOST = 256, USER_ROLE_MOST = 64 };
 
-/* users = ( { … } ); */
-extern const struct conf_row user_list_rows[];
-/* users_file = "…"; needs state_dir in the same tables. */
-extern const struct conf_row users_file_rows[];
+/* One user's members, and the top-level rows users = ( … ) and users_file = "…", of which the latter needs
+ * state_dir in the same tables. */
+extern const struct conf_row user_rows[];
+#define USERS_ROW                                                                                            \
+    {                                                                                                        \
+        "users", CONF_LIST,                                                                                  \
+            .rows = user_rows,                                                                               \
+            .help =                                                                                          \
+                "who may log in, beside those of the users file; a user with roles alone is one who comes "  \
+                "with a certificate or a token"                                                              \
+    }
+#define USERS_FILE_ROW                                                                                       \
+    {                                                                                                        \
+        "users_file", CONF_PATH,                                                                             \
+            .help = "the users that `sluicectl user` has made; users.conf in state_dir when it is not given" \
+    }
 
 /* users_file, or users.conf in state_dir. To be freed. */
 char *users_file_path(const struct conf_node *root);
