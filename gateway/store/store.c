@@ -128,7 +128,8 @@ static void hand_over(struct store *s)
 
 void store_submit(struct store *s)
 {
-    if (s->running || !(s->open->count || s->more))
+    /* Somebody may want a ticket that nothing was appended to; such a transaction writes nothing. */
+    if (s->running || !(s->open->count || s->more || s->open->wanted))
         return;
     if (s->due || (s->open->wanted && !s->linger_ms) || store_full(s))
         hand_over(s);

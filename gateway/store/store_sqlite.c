@@ -28,7 +28,8 @@ static const char *const upgrades[SCHEMA] = {
     " PRIMARY KEY(no, filter)) WITHOUT ROWID;"
     /* no << 16 | identifier */
     "CREATE TABLE identifier(id INTEGER PRIMARY KEY);"
-    "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER);"
+    "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER)"
+    " WITHOUT ROWID;"
     /* no << 40 | seq; a released row has no record */
     "CREATE TABLE queue(id INTEGER PRIMARY KEY, record BLOB, body INTEGER, size INTEGER);"
     /* no << 30 | seq >> 10 */

@@ -40,6 +40,16 @@ static void tickets_are_done_in_order(void **state)
     assert_int_equal(store_done_ticket(f->s), store_open_ticket(f->s) - 1);
 }
 
+static void a_wanted_ticket_of_nothing_is_done(void **state)
+{
+    struct fixture *f = *state;
+    store_ticket ticket = store_open_ticket(f->s);
+
+    store_want(f->s);
+    while (f->told < ticket)
+        uv_run(&f->loop, UV_RUN_ONCE);
+}
+
 static void an_unwanted_batch_goes_by_itself(void **state)
 {
     struct fixture *f = *state;
@@ -294,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest both[] = {
         BOTH(tickets_are_done_in_order),
+        BOTH(a_wanted_ticket_of_nothing_is_done),
         BOTH(an_unwanted_batch_goes_by_itself),
         BOTH(rows_come_back_in_order),
         BOTH(a_read_stops_at_bytes_but_gives_one_row),

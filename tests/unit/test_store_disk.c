@@ -606,14 +606,15 @@ static void a_backup_is_a_store(void **state)
     struct fixture *f = *state;
     char *dir = path_of(f, "copy"), *path = path_of(f, "copy/sluice.db");
     int result = 1;
+    uint64_t seq = 20000;
 
     store_session_put(f->s, 1, bytes_of("one"));
     put_many(f, 1, 0, 20000);
     assert_int_equal(mkdir(dir, 0700), 0);
     store_backup(f->s, path, on_backup, &result);
     /* Commits go on meanwhile. */
-    for (uint64_t seq = 20000; result == 1; seq++) {
-        fix_put(f, 1, seq);
+    while (result == 1) {
+        fix_put(f, 1, seq++);
         store_want(f->s);
         uv_run(&f->loop, UV_RUN_ONCE);
     }
