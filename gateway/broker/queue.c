@@ -16,7 +16,8 @@ enum {
     READ_ROWS = 256,
     BODY_ABOVE = 4096, /* larger payloads are stored once for all queues */
     SPAN_MOST = 65534, /* packet identifiers in flight must differ */
-    SPAN_WINDOWS = 4,  /* sequences that may lie between the oldest and the newest in flight, in windows */
+    FLIGHT_WINDOWS =
+        4, /* places in flight, in windows: acknowledged out of order they stay until older ones are done */
 };
 
 struct queue_read {
@@ -82,13 +83,6 @@ static void release_content(struct session *s, struct delivery *d)
     free(d->sub_ids);
     d->message = NULL;
     d->sub_ids = NULL;
-}
-
-static uint64_t span_limit(const struct session *s)
-{
-    uint64_t span = (uint64_t)s->window * SPAN_WINDOWS;
-
-    return span < SPAN_MOST ? span : SPAN_MOST;
 }
 
 /* ---- what goes in ---- */
@@ -367,9 +361,10 @@ static bool too_old(const struct session *s, const struct message *m)
 /* True when the first in ready may be sent as far as identifiers and window go. */
 static bool window_open(const struct session *s)
 {
-    if (!s->ready.count || s->in_flight >= s->window)
+    if (!s->ready.count || s->in_flight >= s->window ||
+        s->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window)
         return false;
-    return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < span_limit(s);
+    return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < SPAN_MOST;
 }
 
 /* True when the peer may hold its identifier: then it goes out whatever its age. After a restart that is not

@@ -48,6 +48,8 @@ struct session *session_make(struct broker *b, struct bytes name, uint32_t no)
     s->key = ++b->next_key;
     s->no = no;
     s->limits = b->limits.queue;
+    if (!no && (!s->limits.bytes || s->limits.bytes > b->limits.reader_backlog))
+        s->limits.bytes = b->limits.reader_backlog; /* its queue is memory */
     s->window = b->limits.inflight;
     list_init(&s->subscriptions);
     list_init(&s->wake);

@@ -448,3 +448,25 @@ def test_stops_within_two_seconds_with_clients(sluiced):
     assert sluiced.stop() == 0
     assert "did not end in time" not in sluiced.log()
     assert all(c.closed() for c in held), time.monotonic() - start
+
+
+def test_memory_queue_of_a_reader_that_never_acknowledges(tmp_path):
+    """QoS 1 to a session without a disk: bounded by limits.reader_backlog, the oldest give way, in-flight ones do not."""
+    d = Sluiced(tmp_path, 'limits = { reader_backlog = "64k"; inflight = 2; };').start()
+    s, p = client(d.port, "s"), client(d.port, "p")
+    s.send(subscribe(1, ("t", 1)))
+    s.expect(SUBACK)
+    for i in range(300):
+        p.send(publish("t", b"%03d" % i + b"." * 1000, qos=1, pid=i + 1))
+        p.expect(PUBACK)
+    got = [s.expect(PUBLISH), s.expect(PUBLISH)]
+    assert [x.payload[:3] for x in got] == [b"000", b"001"]
+    s.quiet()
+    seen = []
+    while got:
+        s.send(ack(PUBACK, got.pop(0).pid))
+        if not seen or seen[-1] != b"299":
+            got.append(s.expect(PUBLISH))
+            seen.append(got[-1].payload[:3])
+    assert 40 <= len(seen) <= 64 and seen == [b"%03d" % i for i in range(300 - len(seen), 300)]
+    assert d.stop() == 0
