@@ -58,9 +58,17 @@ static void put(struct buf *lane, const struct mqtt_packet *p, uint8_t version)
         mqtt_encode(buf_extend(lane, size), p, version);
 }
 
+struct buf *client_free_lane(struct client *c)
+{
+    if (c->connack && store_done_ticket(broker_store(broker_of(c))) < c->connack)
+        return conn_held_lane(&c->conn, c->connack);
+    c->connack = 0;
+    return conn_free_lane(&c->conn);
+}
+
 void client_send_free(struct client *c, const struct mqtt_packet *p)
 {
-    put(conn_free_lane(&c->conn), p, c->version);
+    put(client_free_lane(c), p, c->version);
 }
 
 void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket)

@@ -32,15 +32,6 @@ struct bytes client_forwarded(const struct mqtt_props *p, struct buf *scratch)
     return (struct bytes){scratch->data, scratch->len};
 }
 
-/* Nothing overtakes CONNACK ([MQTT-3.2.0-1]). */
-static struct buf *free_lane(struct client *c)
-{
-    if (c->connack && store_done_ticket(broker_store(broker_of(c))) < c->connack)
-        return conn_held_lane(&c->conn, c->connack);
-    c->connack = 0;
-    return conn_free_lane(&c->conn);
-}
-
 /* The properties of a PUBLISH to an MQTT 5 client: sizes first, then bytes, in one order. */
 struct out_props {
     uint32_t expiry;
@@ -168,7 +159,7 @@ static bool pass_whole(struct client *c, const struct delivery *d)
     if (!m->wire.len || d->qos || d->retain || d->sub_ids || m->wire_version != version || c->most_packet ||
         c->most_aliases)
         return false;
-    buf_append(free_lane(c), m->wire.data, m->wire.len);
+    buf_append(client_free_lane(c), m->wire.data, m->wire.len);
     count_out(c, m->payload.len);
     return true;
 }
@@ -189,7 +180,7 @@ static bool deliver(struct session *s, const struct delivery *d)
             s->counts.too_large++;
         return true;
     }
-    put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : free_lane(c), c, d, &f);
+    put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : client_free_lane(c), c, d, &f);
     count_out(c, f.payload.len);
     return true;
 }

@@ -28,6 +28,8 @@ struct client {
     uint16_t most_aliases; /* that it lets us use */
 };
 
+/* The lane of what waits for nothing. Still nothing overtakes CONNACK ([MQTT-3.2.0-1]). */
+struct buf *client_free_lane(struct client *c);
 /* Writes one packet to a lane: 0 is the free lane; otherwise held in order at ticket. */
 void client_send_free(struct client *c, const struct mqtt_packet *p);
 void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket);
