@@ -50,7 +50,7 @@ struct buf *uplink_held_lane(struct uplink *u, store_ticket ticket)
     return conn_held_lane(&u->attempt->conn, ticket);
 }
 
-uint16_t uplink_own_id(struct uplink *u)
+static uint16_t own_id(struct uplink *u)
 {
     u->last_id = session_free_id(u->session, u->last_id);
     return u->last_id;
@@ -316,7 +316,7 @@ static void announce(struct uplink *u)
 {
     if (!u->settings->remap.presence)
         return;
-    u->presence_id = uplink_own_id(u);
+    u->presence_id = own_id(u);
     wire_presence(uplink_free_lane(u), u->settings, true, u->fault ? u->fault : "started", u->peer.retain,
                   u->presence_id);
 }
@@ -327,13 +327,13 @@ static void subscribe(struct uplink *u)
     bool known = u->peer.session_present && u->subscribed == u->url + 1;
 
     if (u->stale_count && u->peer.session_present) {
-        u->unsubscribe_id = uplink_own_id(u);
+        u->unsubscribe_id = own_id(u);
         wire_unsubscribe(uplink_free_lane(u), u->stale, u->stale_count, u->settings->version,
                          u->unsubscribe_id);
     }
     if (known || !u->settings->remap.in_count)
         return;
-    u->subscribe_id = uplink_own_id(u);
+    u->subscribe_id = own_id(u);
     if (!wire_subscribe(uplink_free_lane(u), u->settings, u->subscribe_id))
         log_error("bridge %s: SUBSCRIBE cannot be written: the filters are too long", u->settings->name);
 }
@@ -400,7 +400,7 @@ static void say_goodbye(struct uplink *u, const char *reason)
     bool listens = u->state == UPLINK_CONNECTED;
 
     if (listens && u->settings->remap.presence)
-        wire_presence(uplink_free_lane(u), u->settings, false, reason, u->peer.retain, uplink_own_id(u));
+        wire_presence(uplink_free_lane(u), u->settings, false, reason, u->peer.retain, own_id(u));
     if (listens)
         wire_bare(uplink_free_lane(u), MQTT_DISCONNECT, u->settings->version);
     if (listens)

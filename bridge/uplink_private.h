@@ -93,7 +93,6 @@ struct uplink {
 void uplink_lost(struct uplink *u, bool mend, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* CONNACK was good; u->peer is set. */
 void uplink_connected(struct uplink *u);
-uint16_t uplink_own_id(struct uplink *u);
 struct buf *uplink_free_lane(struct uplink *u);
 struct buf *uplink_held_lane(struct uplink *u, store_ticket ticket);
 

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "version.h"
 
-bool wire_put(struct buf *out, const struct mqtt_packet *p, uint8_t version)
+static bool put(struct buf *out, const struct mqtt_packet *p, uint8_t version)
 {
     size_t size = mqtt_encoded_size(p, version);
 
@@ -60,7 +60,7 @@ bool wire_connect(struct buf *out, const struct settings *s, const char *passwor
         c->will.qos = 1;
         c->will.retain = true;
     }
-    bool done = wire_put(out, &p, s->version);
+    bool done = put(out, &p, s->version);
     free(offline);
     return done;
 }
@@ -76,7 +76,7 @@ bool wire_presence(struct buf *out, const struct settings *s, bool online, const
     p.publish.id = id;
     p.publish.topic = bytes_of(s->remap.presence);
     p.publish.payload = bytes_of(text);
-    bool done = wire_put(out, &p, s->version);
+    bool done = put(out, &p, s->version);
     free(text);
     return done;
 }
@@ -95,7 +95,7 @@ static bool put_filters(struct buf *out, enum mqtt_type type, struct buf *filter
 
     p.subscribe.id = id;
     p.subscribe.filters = (struct bytes){filters->data, filters->len};
-    bool done = wire_put(out, &p, version);
+    bool done = put(out, &p, version);
     buf_free(filters);
     return done;
 }
@@ -132,12 +132,12 @@ bool wire_ack(struct buf *out, enum mqtt_type type, uint16_t id, uint8_t reason,
 
     p.ack.id = id;
     p.ack.reason = reason;
-    return wire_put(out, &p, version);
+    return put(out, &p, version);
 }
 
 bool wire_bare(struct buf *out, enum mqtt_type type, uint8_t version)
 {
     struct mqtt_packet p = {.type = (uint8_t)type};
 
-    return wire_put(out, &p, version);
+    return put(out, &p, version);
 }

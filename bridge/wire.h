@@ -11,8 +11,7 @@
 #include "bridge/settings.h"
 #include "codec/mqtt.h"
 
-/* False, and nothing is written, when it cannot be encoded. */
-bool wire_put(struct buf *out, const struct mqtt_packet *p, uint8_t version);
+/* All give false, and write nothing, when a packet cannot be encoded. */
 
 /* CONNECT with the will that says offline. packet_max: the largest packet that we take (MQTT 5). */
 bool wire_connect(struct buf *out, const struct settings *s, const char *password, uint32_t packet_max);

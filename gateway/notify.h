@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the service manager that started it: that it is ready, reads its configuration anew,
- * ends, how it fares in one line, and that it still turns. Without a manager, or built without systemd, every
+ * ends, and that it still turns. Without a manager, or built without systemd, every
  * call does nothing. The loop's thread. */
 #ifndef SLUICE_NOTIFY_H
 #define SLUICE_NOTIFY_H
@@ -11,9 +11,6 @@
 void notify_ready(void);
 void notify_reloading(void);
 void notify_stopping(void);
-
-/* One line for `systemctl status`: "12 devices, 1 dead; bridge cloud online". */
-void notify_status(const char *text);
 
 /* How often notify_alive() is due, in microseconds; 0: nobody watches. Half of what the manager allows, so
  * that one late turn does not cost a restart. */

@@ -13,11 +13,6 @@ void notify_stopping(void)
 {
 }
 
-void notify_status(const char *text)
-{
-    (void)text;
-}
-
 uint64_t notify_watchdog_interval_us(void)
 {
     return 0;

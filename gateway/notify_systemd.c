@@ -25,11 +25,6 @@ void notify_stopping(void)
     sd_notify(0, "STOPPING=1");
 }
 
-void notify_status(const char *text)
-{
-    sd_notifyf(0, "STATUS=%s", text);
-}
-
 uint64_t notify_watchdog_interval_us(void)
 {
     uint64_t allowed_us = 0;

@@ -40,7 +40,7 @@ static void add_configuration(struct gateway *gw, cJSON *into, uint64_t now_us)
     }
 }
 
-void status_gateway(struct gateway *gw, cJSON *into)
+static void add_gateway(struct gateway *gw, cJSON *into)
 {
     uint64_t now_us = clock_boot_us();
     char now[32];
@@ -60,7 +60,7 @@ void status_gateway(struct gateway *gw, cJSON *into)
 
 void status_collect(struct gateway *gw, cJSON *into)
 {
-    status_gateway(gw, cJSON_AddObjectToObject(into, "gateway"));
+    add_gateway(gw, cJSON_AddObjectToObject(into, "gateway"));
     for (const struct service *const *s = services; *s; s++)
         if ((*s)->status)
             (*s)->status(gw, into);

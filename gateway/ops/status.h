@@ -8,10 +8,8 @@
 struct cJSON;
 struct gateway;
 
-/* Adds "gateway" and one member or more for each service. */
+/* Adds "gateway" (version, site, boot, uptime, memory, clock, configuration) and one member or more for each
+ * service. */
 void status_collect(struct gateway *gw, struct cJSON *into);
-
-/* The members of "gateway": version, site, boot, uptime, memory, clock, configuration. */
-void status_gateway(struct gateway *gw, struct cJSON *into);
 
 #endif

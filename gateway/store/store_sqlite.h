@@ -174,7 +174,6 @@ void db_apply(void *arg, const struct batch *b, struct store_outcome *out);
 
 /* store_sqlite_queue.c */
 struct queue *queue_of(struct sqlite_db *db, uint32_t no);
-void queue_touch(struct sqlite_db *db, struct queue *q);
 int queue_put(struct sqlite_db *db, const struct batch *b, const struct op *op);
 int queue_release(struct sqlite_db *db, uint32_t no, uint64_t seq);
 /* Removes what the budget allows and remembers the rest. */

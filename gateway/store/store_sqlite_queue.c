@@ -28,7 +28,7 @@ struct queue *queue_of(struct sqlite_db *db, uint32_t no)
     return q;
 }
 
-void queue_touch(struct sqlite_db *db, struct queue *q)
+static void touch(struct sqlite_db *db, struct queue *q)
 {
     if (!list_empty(&q->touched))
         return;
@@ -145,7 +145,7 @@ int queue_put(struct sqlite_db *db, const struct batch *b, const struct op *op)
         rc = body_add(db, body);
     if (rc)
         return rc;
-    queue_touch(db, q);
+    touch(db, q);
     if (q->now.tail_segment != segment_of(op->seq))
         rc = begin_segment(db, q, segment_of(op->seq));
     if (q->now.head == q->now.tail)
@@ -190,7 +190,7 @@ int queue_release(struct sqlite_db *db, uint32_t no, uint64_t seq)
         return rc;
     if (!found)
         return SQLITE_OK;
-    queue_touch(db, q);
+    touch(db, q);
     sqlite3_bind_int64(db->st[ST_QUEUE_RELEASE], 1, row_key(no, seq));
     rc = db_run(db, ST_QUEUE_RELEASE);
     if (!rc)
@@ -264,7 +264,7 @@ static int remove_slice(struct sqlite_db *db, struct queue *q, uint64_t *first, 
         *first = from < end ? from : UINT64_MAX;
         return SQLITE_OK;
     }
-    queue_touch(db, q);
+    touch(db, q);
     int rc = walk_rows(db, q, from, end, &w);
     if (!rc && w.count) {
         sqlite3_bind_int64(db->st[ST_QUEUE_REMOVE], 1, row_key(q->no, w.first));
@@ -347,7 +347,7 @@ static int finish_session(struct sqlite_db *db, uint32_t no)
 {
     struct queue *q = queue_of(db, no);
 
-    queue_touch(db, q);
+    touch(db, q);
     q->now = (struct queue_state){.tail_segment = NO_SEGMENT};
     sqlite3_bind_int64(db->st[ST_SEGMENTS_REMOVE], 1, segment_key(no, 0));
     sqlite3_bind_int64(db->st[ST_SEGMENTS_REMOVE], 2, segment_key(no + 1, 0));
