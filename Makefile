@@ -206,7 +206,7 @@ docs: $(O)/sluiced
 	mkdir -p docs && { printf '# Configuration\n\n'; $(O)/sluiced --manual; } > docs/configuration.md
 
 format:
-	git ls-files '*.[ch]' | xargs clang-format -i
+	git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
 
 clean:
 	rm -rf build

@@ -34,7 +34,8 @@ def tools(tmp_path_factory):
     cc = os.environ.get("CC", "cc")
     flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
     run("make", "-C", ROOT, "build/libsluice.a", stdout=subprocess.DEVNULL)
-    run(cc, *flags, "-fPIC", "-shared", "-o", out / "powercut.so", HERE / "powercut.c", "-lpthread")
+    run(cc, *flags, "-fPIC", "-shared", "-o", out / "powercut.so", HERE / "powercut.c",
+        HERE / "powercut_disk.c", "-lpthread")
     libs = run("pkg-config", "--libs", "libuv", "sqlite3", stdout=subprocess.PIPE, text=True).stdout.split()
     run(cc, *flags, "-iquote", ROOT / "gateway", "-o", out / "powercut_store", HERE / "powercut_store.c",
         ROOT / "build/libsluice.a", *libs, "-lpthread")

@@ -25,6 +25,7 @@ test-$(CONFIG_SIM) += test_sim_slave
 test-y += test_store
 test-y += test_store_disk
 test-y += test_store_faults
+test-y += test_store_places
 test-y += test_line_reading
 test-y += test_line_schedule
 test-y += test_port

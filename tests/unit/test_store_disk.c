@@ -1,69 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the store on disk keeps beyond its process: everything that was committed, counts of queues,
- * tombstones, bodies in use; and what it does with files that it cannot use. */
+ * tombstones, bodies in use. */
 #include "tests/unit/test_store_fixture.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-static int begin_empty(void **state)
-{
-    struct fixture *f = mem_alloc(sizeof(*f));
-
-    fix_begin(f);
-    *state = f;
-    return 0;
-}
-
-static int begin(void **state)
-{
-    return begin_empty(state) || fix_open(*state, false);
-}
-
-static int end(void **state)
-{
-    struct fixture *f = *state;
-
-    fix_free_rows(f);
-    fix_end(f);
-    free(f);
-    return 0;
-}
-
-static char *path_of(const struct fixture *f, const char *name)
-{
-    return mem_format("%s/%s", f->dir, name);
-}
-
-/* One number of the closed database. */
-static int64_t ask(const struct fixture *f, const char *sql)
-{
-    char *path = path_of(f, "sluice.db");
-    sqlite3_stmt *st;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    free(path);
-    return number;
-}
-
-static void put_many(struct fixture *f, uint32_t no, uint64_t first, uint64_t end_seq)
-{
-    for (uint64_t seq = first; seq < end_seq; seq++) {
-        fix_put(f, no, seq);
-        if (seq % 50000 == 49999)
-            fix_settle(f);
-    }
-    fix_settle(f);
-}
 
 /* --- what a start finds --- */
 
@@ -206,7 +146,7 @@ static void a_million_rows_are_no_work_at_start(void **state)
     char expected[100];
 
     store_session_put(f->s, 9, bytes_of("big"));
-    put_many(f, 9, 0, 1000500);
+    fix_put_many(f, 9, 0, 1000500);
     store_queue_remove(f->s, 9, 0, 500);
     fix_reopen(f);
     store_get_stats(f->s, &stats);
@@ -229,7 +169,7 @@ static void a_big_session_goes_in_slices(void **state)
     store_session_put(f->s, 5, bytes_of("five"));
     store_subscription_put(f->s, 5, bytes_of("x"), bytes_of(""));
     store_identifier_put(f->s, 5, 9);
-    put_many(f, 5, 0, 100000);
+    fix_put_many(f, 5, 0, 100000);
     store_get_stats(f->s, &before);
     store_session_purge(f->s, 5);
     fix_settle(f);
@@ -249,8 +189,8 @@ static void a_big_session_goes_in_slices(void **state)
     fix_reopen(f);
     assert_string_equal(f->loaded.data, "session 5 'new' 0..1 3\n");
     assert_int_equal(fix_close(f), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM segment"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM removal"), 0);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM segment"), 0);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM removal"), 0);
 }
 
 static void a_purge_swallows_unfinished_removals(void **state)
@@ -258,14 +198,14 @@ static void a_purge_swallows_unfinished_removals(void **state)
     struct fixture *f = *state;
 
     store_session_put(f->s, 5, bytes_of("five"));
-    put_many(f, 5, 0, 9000);
+    fix_put_many(f, 5, 0, 9000);
     store_queue_remove(f->s, 5, 0, 7000);
     fix_settle(f);
     store_session_purge(f->s, 5);
     while (!f->gone_count)
         uv_run(&f->loop, UV_RUN_ONCE);
     store_session_put(f->s, 5, bytes_of("again"));
-    put_many(f, 5, 0, 10);
+    fix_put_many(f, 5, 0, 10);
     for (int i = 0; i < 5; i++)
         fix_settle(f);
     fix_read(f, 5, 0, 100, 10000);
@@ -301,8 +241,8 @@ static void bodies_are_counted_across_restarts(void **state)
                                         "retained u 'r' body 1\n");
     assert_true(store_next_body(f->s) > three.id);
     fix_close(f);
-    assert_int_equal(ask(f, "SELECT count(*) FROM piece"), 3 + 1 + 1);
-    assert_int_equal(ask(f, "SELECT sum(uses) FROM body"), 5);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM piece"), 3 + 1 + 1);
+    assert_int_equal(fix_ask(f, "SELECT sum(uses) FROM body"), 5);
     assert_int_equal(fix_open(f, false), 0);
     store_queue_remove(f->s, 1, 0, 1);
     store_queue_release(f->s, 2, 0);
@@ -317,271 +257,9 @@ static void bodies_are_counted_across_restarts(void **state)
     store_session_purge(f->s, 2);
     store_retained_remove(f->s, bytes_of("t"));
     fix_close(f);
-    assert_int_equal(ask(f, "SELECT uses FROM body"), 1);
-    assert_int_equal(ask(f, "SELECT count(*) FROM piece"), 1);
+    assert_int_equal(fix_ask(f, "SELECT uses FROM body"), 1);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM piece"), 1);
     free(data);
-}
-
-/* --- files that cannot be used --- */
-
-static void write_file(const struct fixture *f, const char *name, const void *data, size_t len)
-{
-    char *path = path_of(f, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, data, len), len);
-    close(fd);
-    free(path);
-}
-
-/* The name of the one file that was moved aside; out "" when there is none. */
-static void find_aside(const struct fixture *f, char out[64])
-{
-    DIR *dir = opendir(f->dir);
-    int count = 0;
-
-    out[0] = '\0';
-    for (struct dirent *e; (e = readdir(dir));) {
-        size_t len = strlen(e->d_name);
-        if (!strncmp(e->d_name, "sluice-", 7) && !strcmp(e->d_name + len - 3, ".db") && len < 64) {
-            memcpy(out, e->d_name, len + 1);
-            count++;
-        }
-    }
-    closedir(dir);
-    assert_true(count <= 1);
-}
-
-/* It was moved aside as it was, and a working store stands in its place. */
-static void expect_aside(struct fixture *f, const void *data, size_t len)
-{
-    char name[64], *path;
-    uint8_t *found = mem_alloc(len + 1);
-
-    assert_int_equal(fix_open(f, false), 0);
-    assert_string_equal(f->loaded.data, "");
-    find_aside(f, name);
-    path = path_of(f, name);
-    int fd = open(path, O_RDONLY);
-    assert_true(fd >= 0);
-    assert_int_equal(read(fd, found, len + 1), len);
-    assert_memory_equal(found, data, len);
-    close(fd);
-    free(path);
-    free(found);
-    store_session_put(f->s, 1, bytes_of("new"));
-    fix_reopen(f);
-    assert_string_equal(f->loaded.data, "session 1 'new' 0..0 0\n");
-}
-
-static void zeroes_are_moved_aside(void **state)
-{
-    static const uint8_t zeroes[40960];
-
-    write_file(*state, "sluice.db", zeroes, sizeof(zeroes));
-    expect_aside(*state, zeroes, sizeof(zeroes));
-}
-
-static void garbage_is_moved_aside(void **state)
-{
-    uint8_t garbage[5000];
-
-    srand(1);
-    for (size_t i = 0; i < sizeof(garbage); i++)
-        garbage[i] = (uint8_t)rand();
-    write_file(*state, "sluice.db", garbage, sizeof(garbage));
-    expect_aside(*state, garbage, sizeof(garbage));
-}
-
-static void garbage_behind_a_good_header_is_moved_aside(void **state)
-{
-    struct fixture *f = *state;
-    uint8_t page[8192];
-
-    assert_int_equal(fix_open(f, false), 0);
-    fix_close(f);
-    char *path = path_of(f, "sluice.db");
-    int fd = open(path, O_RDONLY);
-    assert_true(read(fd, page, sizeof(page)) > 1024);
-    close(fd);
-    free(path);
-    memset(page + 100, 0x5a, sizeof(page) - 100);
-    write_file(f, "sluice.db", page, sizeof(page));
-    path = path_of(f, "sluice.db-wal");
-    unlink(path);
-    free(path);
-    expect_aside(f, page, sizeof(page));
-}
-
-static void a_truncated_database_is_moved_aside(void **state)
-{
-    struct fixture *f = *state;
-    char *path = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal");
-    uint8_t start[2048];
-
-    assert_int_equal(fix_open(f, false), 0);
-    store_session_put(f->s, 1, bytes_of("one"));
-    fix_close(f);
-    unlink(wal);
-    assert_int_equal(truncate(path, sizeof(start)), 0);
-    int fd = open(path, O_RDONLY);
-    assert_int_equal(read(fd, start, sizeof(start)), sizeof(start));
-    close(fd);
-    expect_aside(f, start, sizeof(start));
-    free(path);
-    free(wal);
-}
-
-static void set_version(struct fixture *f, const char *sql)
-{
-    char *path = path_of(f, "sluice.db");
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-    free(path);
-}
-
-static void a_newer_database_is_moved_aside(void **state)
-{
-    struct fixture *f = *state;
-    char name[64];
-
-    assert_int_equal(fix_open(f, false), 0);
-    store_session_put(f->s, 1, bytes_of("kept"));
-    fix_close(f);
-    set_version(f, "PRAGMA user_version = 999");
-    assert_int_equal(fix_open(f, false), 0);
-    assert_string_equal(f->loaded.data, "");
-    fix_close(f);
-    find_aside(f, name);
-    assert_string_not_equal(name, "");
-    /* What the newer release stored is all in it. */
-    char *from = path_of(f, name), *to = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal");
-    unlink(wal);
-    assert_int_equal(rename(from, to), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM session WHERE record = CAST('kept' AS BLOB)"), 1);
-    free(from);
-    free(to);
-    free(wal);
-}
-
-static void a_foreign_database_is_moved_aside(void **state)
-{
-    struct fixture *f = *state;
-    char name[64];
-
-    set_version(f, "CREATE TABLE recipes(cake TEXT)");
-    assert_int_equal(fix_open(f, false), 0);
-    find_aside(f, name);
-    assert_string_not_equal(name, "");
-}
-
-static void damage_that_was_noted_is_found_at_start(void **state)
-{
-    struct fixture *f = *state;
-    char *path = path_of(f, "sluice.db"), *wal = path_of(f, "sluice.db-wal"), name[64];
-    struct stat st;
-
-    assert_int_equal(fix_open(f, false), 0);
-    put_many(f, 1, 0, 20000);
-    fix_close(f);
-    /* Somewhere in the middle of the queue, where no start looks by itself. */
-    assert_int_equal(unlink(wal), 0);
-    assert_int_equal(stat(path, &st), 0);
-    int fd = open(path, O_RDWR);
-    uint8_t rubbish[1024];
-    memset(rubbish, 0xee, sizeof(rubbish));
-    assert_int_equal(pwrite(fd, rubbish, 1024, st.st_size / 2048 * 1024), 1024);
-    close(fd);
-    assert_int_equal(fix_open(f, false), 0);
-    fix_close(f);
-    find_aside(f, name);
-    assert_string_equal(name, "");
-    write_file(f, "sluice.db-damaged", "", 0);
-    assert_int_equal(fix_open(f, false), 0);
-    find_aside(f, name);
-    assert_string_not_equal(name, "");
-    free(path);
-    free(wal);
-}
-
-static void a_folder_that_cannot_be_written_is_an_error(void **state)
-{
-    struct fixture *f = *state;
-    char *file = path_of(f, "file"), *below = path_of(f, "file/below"), *closed = path_of(f, "closed");
-    int status;
-
-    write_file(f, "file", "", 0);
-    f->config.dir = below;
-    assert_int_equal(fix_open(f, false), -ENOTDIR);
-    f->config.dir = file;
-    assert_int_equal(fix_open(f, false), -ENOTDIR);
-    assert_int_equal(mkdir(closed, 0555), 0);
-    assert_int_equal(chmod(f->dir, 0755), 0);
-    f->config.dir = closed;
-    pid_t child = fork();
-    if (!child) {
-        /* The superuser may write anywhere. */
-        if (!geteuid() && setresuid(65534, 65534, 65534))
-            _exit(99);
-        _exit(-fix_open(f, false));
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), EACCES);
-    f->config.dir = f->dir;
-    free(file);
-    free(below);
-    free(closed);
-}
-
-static void a_second_process_is_kept_out(void **state)
-{
-    struct fixture *f = *state;
-    struct fixture second = {.config = f->config};
-    int status;
-
-    pid_t child = fork();
-    if (!child) {
-        fix_loop(&second);
-        _exit(-fix_open(&second, false));
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), EBUSY);
-    fix_put(f, 1, 0);
-    fix_settle(f);
-}
-
-static void the_folder_is_made_and_private(void **state)
-{
-    struct fixture *f = *state;
-    char *below = path_of(f, "state");
-    struct stat st;
-
-    f->config.dir = below;
-    f->config.ballast = 300000;
-    assert_int_equal(fix_open(f, false), 0);
-    assert_int_equal(stat(below, &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0700);
-    for (size_t i = 0; i < 3; i++) {
-        static const char *const names[] = {"state/sluice.db", "state/sluice.db-wal", "state/ballast"};
-        char *path = path_of(f, names[i]);
-        if (i == 1) {
-            fix_put(f, 1, 0);
-            fix_settle(f);
-        }
-        assert_int_equal(stat(path, &st), 0);
-        assert_int_equal(st.st_mode & 07777, 0600);
-        free(path);
-    }
-    assert_int_equal(st.st_size, 300000);
-    fix_close(f);
-    f->config.dir = f->dir;
-    free(below);
 }
 
 /* --- backup --- */
@@ -604,12 +282,12 @@ static int back_up(struct fixture *f, const char *path)
 static void a_backup_is_a_store(void **state)
 {
     struct fixture *f = *state;
-    char *dir = path_of(f, "copy"), *path = path_of(f, "copy/sluice.db");
+    char *dir = fix_path(f, "copy"), *path = fix_path(f, "copy/sluice.db");
     int result = 1;
     uint64_t seq = 20000;
 
     store_session_put(f->s, 1, bytes_of("one"));
-    put_many(f, 1, 0, 20000);
+    fix_put_many(f, 1, 0, 20000);
     assert_int_equal(mkdir(dir, 0700), 0);
     store_backup(f->s, path, on_backup, &result);
     /* Commits go on meanwhile. */
@@ -632,9 +310,6 @@ static void a_backup_is_a_store(void **state)
     free(path);
 }
 
-#define OPEN(test)  cmocka_unit_test_setup_teardown(test, begin, end)
-#define EMPTY(test) cmocka_unit_test_setup_teardown(test, begin_empty, end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -644,16 +319,6 @@ int main(void)
         OPEN(a_big_session_goes_in_slices),
         OPEN(a_purge_swallows_unfinished_removals),
         OPEN(bodies_are_counted_across_restarts),
-        EMPTY(zeroes_are_moved_aside),
-        EMPTY(garbage_is_moved_aside),
-        EMPTY(garbage_behind_a_good_header_is_moved_aside),
-        EMPTY(a_truncated_database_is_moved_aside),
-        EMPTY(a_newer_database_is_moved_aside),
-        EMPTY(a_foreign_database_is_moved_aside),
-        EMPTY(damage_that_was_noted_is_found_at_start),
-        EMPTY(a_folder_that_cannot_be_written_is_an_error),
-        OPEN(a_second_process_is_kept_out),
-        EMPTY(the_folder_is_made_and_private),
         OPEN(a_backup_is_a_store),
     };
 

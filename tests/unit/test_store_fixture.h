@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -256,5 +257,66 @@ static inline void fix_expect(const struct fixture *f, uint32_t no, uint64_t fir
         assert_memory_equal(f->rows[i].record.data, text, (size_t)len);
     }
 }
+
+/* --- of stores on disk --- */
+
+static inline int fix_begin_empty(void **state)
+{
+    struct fixture *f = mem_alloc(sizeof(*f));
+
+    fix_begin(f);
+    *state = f;
+    return 0;
+}
+
+static inline int fix_begin_open(void **state)
+{
+    return fix_begin_empty(state) || fix_open(*state, false);
+}
+
+static inline int fix_end_all(void **state)
+{
+    struct fixture *f = *state;
+
+    fix_free_rows(f);
+    fix_end(f);
+    free(f);
+    return 0;
+}
+
+static inline char *fix_path(const struct fixture *f, const char *name)
+{
+    return mem_format("%s/%s", f->dir, name);
+}
+
+/* One number of the closed database. */
+static inline int64_t fix_ask(const struct fixture *f, const char *sql)
+{
+    char *path = fix_path(f, "sluice.db");
+    sqlite3_stmt *st;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    free(path);
+    return number;
+}
+
+static inline void fix_put_many(struct fixture *f, uint32_t no, uint64_t first, uint64_t end_seq)
+{
+    for (uint64_t seq = first; seq < end_seq; seq++) {
+        fix_put(f, no, seq);
+        if (seq % 50000 == 49999)
+            fix_settle(f);
+    }
+    fix_settle(f);
+}
+
+#define OPEN(test)  cmocka_unit_test_setup_teardown(test, fix_begin_open, fix_end_all)
+#define EMPTY(test) cmocka_unit_test_setup_teardown(test, fix_begin_empty, fix_end_all)
 
 #endif
