@@ -11,6 +11,7 @@
 
 #include "base/conf.h"
 
+struct auth;
 struct broker;
 struct cJSON;
 struct net;
@@ -23,6 +24,7 @@ struct gateway {
     struct conf *conf;
     struct net *net;       /* set by main before any service */
     struct store *store;   /* set by the store service */
+    struct auth *auth;     /* set by the auth service */
     struct broker *broker; /* set by the broker service */
     const char *root;      /* topic root: "sluice/{site}" unless configured */
     uint32_t boot;         /* number of this start, never used before; set by the store service */

@@ -369,7 +369,8 @@ void broker_set_boot(struct broker *b, uint32_t boot)
 
 struct broker_counts broker_counts(const struct broker *b)
 {
-    return (struct broker_counts){b->sessions.count, b->subscription_count, retain_count(b->retain)};
+    return (struct broker_counts){b->sessions.count, b->subscription_count, retain_count(b->retain),
+                                  retain_refused(b->retain)};
 }
 
 void broker_each_session(struct broker *b, void (*each)(void *arg, struct session *s), void *arg)

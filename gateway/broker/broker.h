@@ -84,6 +84,7 @@ void broker_set_boot(struct broker *b, uint32_t boot);
 void broker_set_limits(struct broker *b, const struct broker_limits *limits);
 struct broker_counts {
     size_t sessions, subscriptions, retained;
+    uint64_t retained_refused; /* messages that were not kept: too many topics had one */
 };
 struct broker_counts broker_counts(const struct broker *b);
 const struct broker_limits *broker_limits(const struct broker *b);

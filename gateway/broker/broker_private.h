@@ -33,7 +33,6 @@ struct broker {
 };
 
 /* session.c */
-struct session *session_make(struct broker *b, struct bytes name, uint32_t no);
 struct session *session_restore(struct broker *b, uint32_t no, struct bytes record);
 void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record);
 bool session_inbound_restore(struct session *s, uint16_t id);
@@ -41,6 +40,5 @@ bool session_inbound_restore(struct session *s, uint16_t id);
 void session_free(struct session *s);
 /* The number of a purged session may be used again. arg: the broker. */
 void session_number_free(void *arg, uint32_t no);
-struct subscription *session_add_subscription(struct session *s, struct bytes filter);
 
 #endif

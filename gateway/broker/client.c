@@ -219,7 +219,7 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
         client_send_ack(c, MQTT_PUBREC, p->id, MQTT_OK, inbound);
         return;
     }
-    if (is_reserved(topic)) {
+    if (is_reserved(topic) || !client_may_publish(c, topic, p->qos, p->retain)) {
         deny_publish(c, p, inbound);
         return;
     }
@@ -289,14 +289,17 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
                                      .retain_handling = f->retain_handling,
                                      .id = id};
 
+    uint8_t refusal = client_may_subscribe(c, f->filter, &o.qos);
+    if (refusal)
+        return refusal;
     if (broker_counts(b).subscriptions >= broker_limits(b)->subscriptions)
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
     bool fresh = session_subscribe(c->session, f->filter, &o);
     if (share_split(f->filter, &name, &inner)) /* §4.8.2: no retained messages */
-        return f->qos;
+        return o.qos;
     if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
         broker_replay_retained(b, c->session, f->filter, &o);
-    return f->qos;
+    return o.qos;
 }
 
 static void on_subscribe(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -390,7 +393,7 @@ static void on_packet(struct client *c, struct bytes whole)
         return;
     }
     if (c->state == CLIENT_NEW) {
-        client_on_connect(c, &p.connect);
+        client_on_connect(c, &p.connect, whole);
         return;
     }
     if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
@@ -448,6 +451,7 @@ static void on_close(struct conn *conn, const char *why)
 
     c->state = CLIENT_CLOSED;
     timer_stop(&c->timer);
+    client_cancel_login(c);
     list_remove(&c->waiter.link);
     list_remove(&c->in_port);
     c->port->clients--;
@@ -465,6 +469,7 @@ static void on_gone(struct conn *conn)
 
     client_port_drop(c->port);
     aliases_free(c->aliases);
+    identity_free(c->who);
     free(c);
 }
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/auth.h"
 #include "broker/broker.h"
 #include "net/conn.h"
 
@@ -18,8 +19,10 @@ struct client_port {
     char *name; /* its bind text, for logs and status */
     struct broker *broker;
     struct tls_context *tls; /* NULL: plain */
+    struct auth *auth;       /* who gets in, and may do what */
     bool anonymous;          /* without user name or certificate */
     bool certificates;       /* a client certificate was required; its common name is the user */
+    bool loopback;           /* only this box can reach it */
     uint32_t refs;
     uint32_t clients;
     struct list all; /* its clients */
@@ -36,5 +39,8 @@ void client_accept(struct client_port *p, uv_stream_t *server);
 void client_port_disconnect(struct client_port *p, uint8_t reason);
 /* The same for those whose packets have waited for the disk too long. */
 void client_port_disconnect_held(struct client_port *p, uint8_t reason);
+/* The rules have changed: who would not get in any more is disconnected, the others lose what they may not
+ * have. */
+void client_port_review(struct client_port *p);
 
 #endif

@@ -2,11 +2,13 @@
 /* CONNECT, the session that it finds or makes, and how the client leaves it. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/users.h"
 #include "broker/alias.h"
 #include "broker/client_private.h"
 
@@ -38,10 +40,6 @@ static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const
     if (p->version == MQTT_5 && mqtt_has(&p->props, MQTT_AUTH_METHOD)) {
         *why = "unknown authentication method";
         return MQTT_BAD_AUTH_METHOD;
-    }
-    if (!c->port->anonymous && !c->port->certificates) {
-        *why = "this listener takes no anonymous clients";
-        return MQTT_NOT_AUTHORIZED;
     }
     if (p->client_id.len && memchr(p->client_id.data, '\1', p->client_id.len)) {
         *why = "control character in the client identifier";
@@ -170,7 +168,22 @@ static void send_connack(struct client *c, const struct mqtt_connect *p, bool pr
     client_send_held(c, &answer, c->connack);
 }
 
-void client_on_connect(struct client *c, const struct mqtt_connect *p)
+/* What the rules say of the client as a whole: its names, and its will. */
+static uint8_t judge_rights(struct client *c, const struct mqtt_connect *p, struct bytes id, const char **why)
+{
+    uint8_t reason = auth_bind(c->port->auth, &c->who, id, c->port->loopback, why);
+
+    if (!reason && p->has_will && !client_may_publish(c, p->will.topic, p->will.qos, p->will.retain)) {
+        *why = "it may not publish its will";
+        reason = MQTT_NOT_AUTHORIZED;
+    }
+    if (reason)
+        auth_counts(c->port->auth)->denied_connect++;
+    return reason;
+}
+
+/* The client is who it says it is. */
+static void admit(struct client *c, const struct mqtt_connect *p)
 {
     struct broker *b = broker_of(c);
     const char *why = NULL;
@@ -179,18 +192,17 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p)
     struct bytes id = p->client_id;
     bool present = false;
 
-    c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
-    uint8_t reason = judge(c, p, &why);
-    if (reason) {
-        refuse_connect(c, reason, why);
-        return;
-    }
     if (!id.len) {
         crypto_random(random, sizeof(random));
         int len = snprintf(made, sizeof(made), "auto-");
         for (size_t i = 0; i < sizeof(random); i++)
             len += snprintf(made + len, sizeof(made) - (size_t)len, "%02x", random[i]);
         id = bytes_of(made);
+    }
+    uint8_t reason = judge_rights(c, p, id, &why);
+    if (reason) {
+        refuse_connect(c, reason, why);
+        return;
     }
     uint32_t expiry_s = expiry_of(c, p);
     int err = find_session(c, p, id, expiry_s, &present);
@@ -205,6 +217,8 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p)
         c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
         c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
     }
+    if (present)
+        client_review(c); /* the rules may have changed while it was away */
     send_connack(c, p, present, !p->client_id.len, expiry_s);
     uint32_t window = broker_limits(b)->inflight;
     uint32_t theirs = p->version == MQTT_5 ? mqtt_number(&p->props, MQTT_RECEIVE_MAXIMUM, 65535) : 65535;
@@ -213,6 +227,97 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p)
     c->seen_ms = uv_now(broker_loop(b));
     timer_stop(&c->timer);
     client_keep_alive(c);
+}
+
+/* ---- who it is ---- */
+
+/* A CONNECT that waits for its answer. */
+struct client_login {
+    struct auth_login *under_way;
+    size_t len;
+    uint8_t packet[];
+};
+
+static void forget_login(struct client *c)
+{
+    if (!c->login)
+        return;
+    explicit_bzero(c->login->packet, c->login->len); /* a password is in it */
+    free(c->login);
+    c->login = NULL;
+}
+
+void client_cancel_login(struct client *c)
+{
+    if (c->login)
+        auth_cancel(c->login->under_way);
+    forget_login(c);
+}
+
+static void conclude(struct client *c, const struct mqtt_connect *p, const struct auth_answer *answer)
+{
+    if (answer->reason) {
+        refuse_connect(c, answer->reason, answer->why);
+        return;
+    }
+    c->who = answer->who;
+    admit(c, p);
+}
+
+static void on_answer(void *arg, const struct auth_answer *answer)
+{
+    struct client *c = arg;
+    struct client_login *login = c->login;
+    struct mqtt_packet packet;
+    uint8_t why;
+
+    c->login = NULL;
+    if (!mqtt_decode(login->packet, login->len, c->version, &packet, &why)) /* as it was the first time */
+        conclude(c, &packet.connect, answer);
+    c->login = login;
+    forget_login(c);
+    if (c->state != CLIENT_CLOSED)
+        conn_resume(&c->conn);
+}
+
+/* Nothing more is read from the client until it is known who it is. */
+static void wait_for_answer(struct client *c, struct auth_login *under_way, struct bytes whole)
+{
+    c->login = mem_alloc(sizeof(*c->login) + whole.len);
+    c->login->under_way = under_way;
+    c->login->len = whole.len;
+    memcpy(c->login->packet, whole.data, whole.len);
+    c->state = CLIENT_AUTHENTICATING;
+    conn_pause(&c->conn);
+}
+
+void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole)
+{
+    const char *why = NULL;
+    char peer[64], name[USER_NAME_MOST + 2];
+    struct auth_answer answer;
+
+    c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
+    uint8_t reason = judge(c, p, &why);
+    if (reason) {
+        refuse_connect(c, reason, why);
+        return;
+    }
+    conn_peer(&c->conn, peer);
+    struct auth_request request = {
+        .has_user = p->has_user,
+        .has_password = p->has_password,
+        .anonymous = c->port->anonymous,
+        .certificate = c->port->certificates && conn_peer_name(&c->conn, name, sizeof(name)) ? name : NULL,
+        .peer = peer,
+        .user = p->user,
+        .password = p->password,
+    };
+    struct auth_login *under_way = auth_begin(c->port->auth, &request, on_answer, c, &answer);
+    if (under_way)
+        wait_for_answer(c, under_way, whole);
+    else
+        conclude(c, p, &answer);
 }
 
 /* One and a half times the keepalive without a packet ends the connection ([MQTT-3.1.2-24]). The timer is
@@ -224,6 +329,10 @@ void client_keep_alive(struct client *c)
     if (c->state == CLIENT_NEW) {
         stats->connect_timeouts++;
         client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT in time");
+        return;
+    }
+    if (c->state == CLIENT_AUTHENTICATING) { /* it is we who have not answered yet */
+        timer_start(broker_timers(broker_of(c)), &c->timer, broker_limits(broker_of(c))->connect_ms / 1000);
         return;
     }
     if (!c->keep_alive || c->state != CLIENT_CONNECTED)

@@ -164,21 +164,28 @@ static bool pass_whole(struct client *c, const struct delivery *d)
     return true;
 }
 
+/* [MQTT-3.1.2-25]: what is not sent is as if it had been. */
+static bool leave_out(struct session *s, const struct delivery *d)
+{
+    if (d->qos)
+        session_skip(s, d->id);
+    return true;
+}
+
 static bool deliver(struct session *s, const struct delivery *d)
 {
     struct client *c = s->reader;
 
+    if (c->who && !client_may_receive(c, d->message->topic))
+        return leave_out(s, d);
     if (!d->qos && conn_backlog(&c->conn) > broker_limits(broker_of(c))->reader_backlog)
         return false;
     if (pass_whole(c, d))
         return true;
     struct form f = form_of(c, d);
     if (c->most_packet && 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining > c->most_packet) {
-        if (d->qos) /* [MQTT-3.1.2-25]: as if it had been sent */
-            session_skip(s, d->id);
-        else
-            s->counts.too_large++;
-        return true;
+        s->counts.too_large += !d->qos;
+        return leave_out(s, d);
     }
     put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : client_free_lane(c), c, d, &f);
     count_out(c, f.payload.len);

@@ -7,7 +7,7 @@
 #include "broker/client.h"
 #include "codec/mqtt.h"
 
-enum client_state { CLIENT_NEW, CLIENT_CONNECTED, CLIENT_CLOSED };
+enum client_state { CLIENT_NEW, CLIENT_AUTHENTICATING, CLIENT_CONNECTED, CLIENT_CLOSED };
 
 struct client {
     struct conn conn;
@@ -18,6 +18,8 @@ struct client {
     struct broker_waiter waiter;
     uint64_t seen_ms;           /* loop time of the last packet */
     store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
+    struct identity *who;       /* NULL: without a name, and may do everything */
+    struct client_login *login; /* while CLIENT_AUTHENTICATING */
     struct aliases *aliases;    /* NULL: none used yet */
     store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
     uint32_t unacked[2];
@@ -42,10 +44,20 @@ void client_refuse(struct client *c, uint8_t reason, const char *why);
 void client_name(const struct client *c, char out[160]);
 
 /* client_connect.c */
-void client_on_connect(struct client *c, const struct mqtt_connect *p);
+void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole);
+/* The connection is gone. */
+void client_cancel_login(struct client *c);
 /* Leaves the session: will says whether it is due. */
 void client_leave(struct client *c, bool will);
 void client_keep_alive(struct client *c);
+
+/* auth_client.c: what it may do. client_may_subscribe: 0, or the reason for SUBACK; *qos may become less.
+ * client_review: takes subscriptions and a will that are not allowed any more; true when subscriptions went.
+ */
+bool client_may_publish(struct client *c, struct bytes topic, uint8_t qos, bool retain);
+uint8_t client_may_subscribe(struct client *c, struct bytes filter, uint8_t *qos);
+bool client_may_receive(struct client *c, struct bytes topic);
+bool client_review(struct client *c);
 
 /* client_deliver.c: the ops of its session */
 extern const struct session_ops client_session_ops;

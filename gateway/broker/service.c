@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "broker/auth_service.h"
 #include "broker/client.h"
 #include "broker/starts.h"
 #include "codec/mqtt.h"
@@ -30,7 +31,9 @@ static const struct conf_row tls_rows[] = {
 };
 static const struct conf_row listener_rows[] = {
     {"bind", CONF_STRING, CONF_REQUIRED, .help = "address:port, *:port, or unix:/path"},
-    {"anonymous", CONF_BOOL, .def = "false", .help = "take clients without a certificate"},
+    {"anonymous", CONF_BOOL, .def = "false", .help = "take clients without a name: no user, no certificate"},
+    {"everybody", CONF_BOOL, .def = "false",
+     .help = "with anonymous = true: even where others than this box reach it"},
     {"protocol", CONF_CHOICE, .def = "mqtt", .choices = (const char *const[]){"mqtt", NULL},
      .help = "what is spoken"},
     {"tls", CONF_GROUP, .rows = tls_rows, .help = "TLS; without it, plain"},
@@ -65,7 +68,7 @@ static const struct conf_row limit_rows[] = {
     {"retained", CONF_INT, .def = "100000", .min = 0, .max = 10000000,
      .help = "topics with a retained message"},
     {"reader_backlog", CONF_SIZE, .def = "1M", .min = 4096, .max = 1 << 30,
-     .help = "bytes that may wait for one slow client"},
+     .help = "bytes that may wait in memory for one slow client"},
     {"connect_timeout", CONF_DURATION, .def = "10s", .min = 1000, .max = 600000,
      .help = "from connecting to the MQTT CONNECT"},
     {"session_expiry", CONF_DURATION, .def = "30d", .min = 1000, .max = 315360000000.0,
@@ -119,6 +122,35 @@ static int tls_open(struct tls_context **out, const struct conf_node *listener, 
     return tls_server_new(out, &config, error, size);
 }
 
+/* Who gets in must be somebody, and nobody unasked from outside but by an explicit word. */
+static void check_who(struct conf *c, const struct conf_node *l, bool loopback, bool certificates)
+{
+    const struct conf_node *bind = conf_get(l, "bind");
+    bool asks = auth_conf_asks(conf_root(c)), anonymous = conf_bool(l, "anonymous"),
+         everybody = conf_bool(l, "everybody");
+
+    if (everybody && !anonymous)
+        conf_error(c, conf_get(l, "everybody"), "everybody = true goes with anonymous = true");
+    else if (!loopback && anonymous && !everybody && !certificates)
+        conf_error(
+            c, bind,
+            "%s can be reached from outside, and anonymous = true lets in whoever reaches it; leave it "
+            "out, bind to 127.0.0.1, or add everybody = true if that is meant",
+            bind->s);
+    else if (!loopback && !anonymous && !certificates && !asks)
+        conf_error(c, bind,
+                   "%s can be reached from outside and asks nobody who they are; add users (sluicectl user "
+                   "add), or tls = { cert, key, client_ca }, or bind to 127.0.0.1",
+                   bind->s);
+    else if (!certificates && !anonymous && !asks)
+        conf_error(c, l,
+                   "this listener would refuse everybody; add users (sluicectl user add), set anonymous = "
+                   "true or add tls = { …; client_ca }");
+    if (asks && !loopback && !conf_get(l, "tls"))
+        conf_warn(c, bind, "passwords cross the network in the clear at %s; add tls = { cert, key }",
+                  bind->s);
+}
+
 static void check_listener(struct conf *c, const struct conf_node *l)
 {
     const struct conf_node *tls = conf_get(l, "tls");
@@ -134,15 +166,7 @@ static void check_listener(struct conf *c, const struct conf_node *l)
                    conf_string(l, "bind"));
         return;
     }
-    if (!loopback && !with_certificates)
-        conf_error(c, conf_get(l, "bind"),
-                   "%s can be reached from outside and asks nobody who they are; add tls = { cert, key, "
-                   "client_ca } or "
-                   "bind to 127.0.0.1",
-                   conf_string(l, "bind"));
-    else if (!with_certificates && !conf_bool(l, "anonymous"))
-        conf_error(
-            c, l, "this listener would refuse everybody; set anonymous = true or add tls = { …; client_ca }");
+    check_who(c, l, loopback, with_certificates);
     if (tls_open(&context, l, error, sizeof(error)) != 0)
         conf_error(c, tls, "%s", error);
     else
@@ -194,7 +218,9 @@ static int port_settings(struct port *p, const struct conf_node *l)
     }
     tls_context_free(p->clients->tls);
     p->clients->tls = context;
+    p->clients->auth = self.gw->auth;
     p->clients->anonymous = conf_bool(l, "anonymous");
+    listener_parse(conf_string(l, "bind"), &p->clients->loopback);
     p->clients->certificates = tls && conf_string(tls, "client_ca");
     p->conf = l;
     return 0;
@@ -369,6 +395,7 @@ static int reload(struct gateway *gw, const struct conf *next)
         client_port_disconnect(p->clients, MQTT_ADMINISTRATIVE);
         port_close(p);
     }
+    list_for(it, &self.ports) client_port_review(list_entry(it, struct port, link)->clients);
     return worst;
 }
 
@@ -438,6 +465,7 @@ static void status_broker(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(b, "sessions", (double)n.sessions);
     cJSON_AddNumberToObject(b, "subscriptions", (double)n.subscriptions);
     cJSON_AddNumberToObject(b, "retained", (double)n.retained);
+    cJSON_AddNumberToObject(b, "retained_refused", (double)n.retained_refused);
     cJSON_AddNumberToObject(b, "messages_in", (double)s->messages_in);
     cJSON_AddNumberToObject(b, "messages_out", (double)s->messages_out);
     cJSON_AddNumberToObject(b, "bytes_in", (double)s->bytes_in);

@@ -38,7 +38,7 @@ static void on_will(struct timer *t)
 }
 
 /* What a new session and one from disk have in common. */
-struct session *session_make(struct broker *b, struct bytes name, uint32_t no)
+static struct session *make(struct broker *b, struct bytes name, uint32_t no)
 {
     struct session *s = mem_alloc(sizeof(*s));
 
@@ -81,7 +81,7 @@ int session_new(struct session **out, struct broker *b, struct bytes name, bool 
 {
     if (b->sessions.count >= b->limits.sessions)
         return -EMFILE;
-    *out = session_make(b, name, durable ? take_number(b) : 0);
+    *out = make(b, name, durable ? take_number(b) : 0);
     if (durable)
         session_save(*out);
     return 0;
@@ -121,7 +121,7 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
 
     if (c.failed || format != 1 || session_find(b, name))
         return NULL;
-    struct session *s = session_make(b, name, no);
+    struct session *s = make(b, name, no);
     s->expiry_s = expiry_s;
     s->will_delay_s = will_delay_s;
     if (cursor_left(&c))
@@ -271,7 +271,7 @@ static void save_subscription(struct session *s, const struct subscription *sub)
     buf_free(&record);
 }
 
-struct subscription *session_add_subscription(struct session *s, struct bytes filter)
+static struct subscription *add_subscription(struct session *s, struct bytes filter)
 {
     struct subscription *sub = mem_alloc(sizeof(*sub) + filter.len + 1);
 
@@ -300,7 +300,7 @@ bool session_subscribe(struct session *s, struct bytes filter, const struct subs
     bool fresh = !sub;
 
     if (fresh)
-        sub = session_add_subscription(s, filter);
+        sub = add_subscription(s, filter);
     else if (options_same(&sub->options, o))
         return false;
     sub->options = *o;
@@ -322,7 +322,7 @@ void session_restore_subscription(struct session *s, struct bytes filter, struct
     o.retain_handling = cursor_u8(&c);
     o.id = cursor_u32(&c);
     if (!c.failed && !router_find(s->broker->router, s, filter))
-        session_add_subscription(s, filter)->options = o;
+        add_subscription(s, filter)->options = o;
 }
 
 bool session_unsubscribe(struct session *s, struct bytes filter)
@@ -401,13 +401,4 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
         store_identifier_remove(s->broker->store, s->no, id);
     *ticket = written(s);
     return true;
-}
-
-void session_clear(struct session *s)
-{
-    for (uint32_t i = 0; s->no && i < s->inbound_count; i++)
-        store_identifier_remove(s->broker->store, s->no, s->inbound[i]);
-    if (s->no && session_backlog(s))
-        store_queue_remove(s->broker->store, s->no, 0, s->tail);
-    forget(s);
 }

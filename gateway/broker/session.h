@@ -172,8 +172,6 @@ void session_skip(struct session *s, uint16_t id);
  * there. session_inbound_done: PUBREL came; false when id was not there; *ticket: hold PUBCOMP there. */
 bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket);
 bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
-/* Forgets all inbound identifiers and all that is in flight and queued (a clean start). */
-void session_clear(struct session *s);
 
 /* What came to s by a shared subscription and is not begun, or is QoS 1 and not acknowledged (§4.8.2): pass()
  * is called for each message that is in memory. */

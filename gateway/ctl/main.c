@@ -12,13 +12,12 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "ctl/ask.h"
+#include "ctl/command.h"
 #include "ctl/status_view.h"
 #include "ops/control_path.h"
 #include "version.h"
 
 #define DEFAULT_SOCKET "/run/sluice/control.sock"
-
-enum { DONE = 0, REFUSED = 1, WRONG_USE = 2, NO_DAEMON = 3 };
 
 static const char help[] =
     "sluicectl asks the running gateway how it fares, and steers it.\n"
@@ -30,23 +29,29 @@ static const char help[] =
     "  sluicectl backup FILE        a consistent copy of the store, written by the daemon: FILE is in a "
     "folder\n"
     "                               that the daemon may write to, and not there yet\n"
+    "  sluicectl user add NAME [--role ROLE]... [--scram-sha-1]\n"
+    "                               a user, whose password is asked for (or is a line of standard input)\n"
+    "  sluicectl user passwd NAME   another password; ends the connections that came with the old one\n"
+    "  sluicectl user remove NAME   and ends its connections\n"
+    "  sluicectl user list          who may log in, and how\n"
+    "  sluicectl acl test USER CLIENT publish|subscribe|receive TOPIC\n"
+    "                               which rule lets this user with this client identifier do it, or does "
+    "not;\n"
+    "                               USER: - for one without a name\n"
     "  sluicectl log LEVEL          what the daemon logs: error, warning, info or debug, until it starts "
     "anew\n"
     "\n"
     "  -c, --config FILE   the daemon's configuration, which names its socket (" DEFAULT_CONFIG ")\n"
     "  -s, --socket PATH   the daemon's control socket\n"
     "  -j, --json          the daemon's answer as it came\n"
+    "      --role ROLE     a role of the user that is added; can be repeated\n"
+    "      --scram-sha-1   keeps a verifier for SCRAM-SHA-1 too, which is weaker than the others\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version\n"
     "\n"
     "Exit status: 0 done; 1 the daemon refused or failed; 2 wrong use; 3 the daemon cannot be reached.\n";
 
-struct options {
-    const char *socket, *config;
-    bool json;
-};
-
-static int wrong_use(const char *what, const char *which)
+int wrong_use(const char *what, const char *which)
 {
     fprintf(stderr, "sluicectl: %s%s; `sluicectl --help` tells what there is\n", what, which);
     return WRONG_USE;
@@ -69,7 +74,7 @@ static char *path_by_config(const char *file)
     return path;
 }
 
-static char *socket_path(const struct options *o)
+char *socket_path(const struct options *o)
 {
     char *path = NULL;
 
@@ -101,7 +106,7 @@ static cJSON *ask_daemon(const struct options *o, const char *what, const char *
     return answer;
 }
 
-static int print_json(const cJSON *answer)
+int print_json(const cJSON *answer)
 {
     char *text = cJSON_Print(answer);
 
@@ -119,7 +124,7 @@ static void print_lines(FILE *out, const cJSON *lines)
 }
 
 /* What the daemon refused, and its reasons line by line. */
-static int check_answer(const cJSON *answer)
+int check_answer(const cJSON *answer)
 {
     const char *error = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "error"));
 
@@ -149,8 +154,9 @@ static bool want_colours(void)
     return isatty(STDOUT_FILENO) && !(no && *no) && !(term && !strcmp(term, "dumb"));
 }
 
-static int do_status(const struct options *o, const char *section)
+static int do_status(const struct options *o, char **words)
 {
+    const char *section = words[0];
     cJSON *answer = ask_daemon(o, "status", NULL, NULL);
     int status = !answer ? NO_DAEMON : o->json ? print_json(answer) : check_answer(answer);
 
@@ -160,14 +166,15 @@ static int do_status(const struct options *o, const char *section)
     return status;
 }
 
-static int do_reload(const struct options *o, const char *unused)
+static int do_reload(const struct options *o, char **words)
 {
-    (void)unused;
+    (void)words;
     return conclude(o, ask_daemon(o, "reload", NULL, NULL), "the new configuration is in force");
 }
 
-static int do_backup(const struct options *o, const char *file)
+static int do_backup(const struct options *o, char **words)
 {
+    const char *file = words[0];
     char here[PATH_MAX] = "";
     char *path =
         file[0] == '/' || !getcwd(here, sizeof here) ? mem_strdup(file) : mem_format("%s/%s", here, file);
@@ -179,8 +186,9 @@ static int do_backup(const struct options *o, const char *file)
     return status;
 }
 
-static int do_log(const struct options *o, const char *level)
+static int do_log(const struct options *o, char **words)
 {
+    const char *level = words[0];
     char *done = mem_format("the log goes up to %s", level);
     int status = conclude(o, ask_daemon(o, "log", "level", level), done);
 
@@ -190,12 +198,10 @@ static int do_log(const struct options *o, const char *level)
 
 static const struct command {
     const char *name;
-    int (*run)(const struct options *o, const char *argument);
-    int least, most; /* arguments */
-} commands[] = {{"status", do_status, 0, 1},
-                {"reload", do_reload, 0, 0},
-                {"backup", do_backup, 1, 1},
-                {"log", do_log, 1, 1}};
+    int (*run)(const struct options *o, char **words); /* that follow its name; ends with NULL */
+    int least, most;                                   /* arguments */
+} commands[] = {{"status", do_status, 0, 1}, {"reload", do_reload, 0, 0}, {"backup", do_backup, 1, 1},
+                {"log", do_log, 1, 1},       {"user", do_user, 1, 2},     {"acl", do_acl, 5, 5}};
 
 static int run(const struct options *o, int count, char **words)
 {
@@ -209,7 +215,7 @@ static int run(const struct options *o, int count, char **words)
             return wrong_use(c->name, " needs an argument");
         if (count - 1 > c->most)
             return wrong_use("too much was given to ", c->name);
-        return c->run(o, words[1]);
+        return c->run(o, words + 1);
     }
     return wrong_use("there is no command ", words[0]);
 }
@@ -219,7 +225,8 @@ int main(int argc, char **argv)
     static const struct option names[] = {
         {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
         {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {0},
+        {"version", no_argument, NULL, 'V'},      {"role", required_argument, NULL, 'r'},
+        {"scram-sha-1", no_argument, NULL, '1'},  {0},
     };
     struct options o = {0};
 
@@ -233,6 +240,14 @@ int main(int argc, char **argv)
             break;
         case 'j':
             o.json = true;
+            break;
+        case 'r':
+            if (o.role_count == ARRAY_SIZE(o.roles) - 1)
+                return wrong_use("too many roles", "");
+            o.roles[o.role_count++] = optarg;
+            break;
+        case '1':
+            o.scram_sha_1 = true;
             break;
         case 'h':
             fputs(help, stdout);

@@ -5,3 +5,6 @@ obj-y += gateway/ctl/status_fields.o
 obj-y += gateway/ctl/status_view.o
 ctl-y += gateway/ctl/main.o
 ctl-y += gateway/ctl/ask.o
+ctl-y += gateway/ctl/user.o
+ctl-y += gateway/ctl/acl.o
+ctl-y += gateway/ctl/secret.o

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/auth.h"
 #include "ops/control.h"
 #include "ops/status.h"
 #include "service.h"
@@ -121,6 +122,41 @@ static int run_log(struct gateway *gw, struct control_client *client, const cJSO
     return CONTROL_NOW;
 }
 
+static void say_verdict(cJSON *answer, const struct acl_verdict *v, bool everything)
+{
+    bool allow = everything || v->allow;
+
+    cJSON_AddStringToObject(answer, "verdict", allow ? "allowed" : "denied");
+    cJSON_AddStringToObject(answer, "by",
+                            everything ? "there are no rules for it"
+                            : v->rule  ? v->rule->where
+                                       : "no rule allows it");
+    if (allow && !everything) {
+        cJSON_AddNumberToObject(answer, "max_qos", v->max_qos);
+        cJSON_AddBoolToObject(answer, "retain", v->retain);
+    }
+}
+
+static int run_acl_test(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+{
+    const char *user = text_of(asked, "user"), *id = text_of(asked, "client"),
+               *topic = text_of(asked, "topic"), *name = text_of(asked, "action"), *why;
+    enum acl_action action = name ? acl_action(name) : 0;
+    struct acl_verdict v = {0};
+    bool everything;
+
+    (void)client;
+    if (!id || !topic || !action)
+        control_refuse(answer,
+                       "acl_test needs \"client\", \"topic\", and \"action\": publish, subscribe or receive");
+    else if (!auth_test(gw->auth, user, bytes_of(id), action, bytes_of(topic), &v, &everything, &why))
+        control_refuse(answer, "%s", why);
+    else
+        say_verdict(answer, &v, everything);
+    return CONTROL_NOW;
+}
+
 const struct control_request control_requests[] = {
-    {"status", run_status}, {"reload", run_reload}, {"backup", run_backup}, {"log", run_log}, {0},
+    {"status", run_status}, {"reload", run_reload},     {"backup", run_backup},
+    {"log", run_log},       {"acl_test", run_acl_test}, {0},
 };

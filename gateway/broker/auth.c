@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/auth.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/users.h"
+#include "broker/auth_private.h"
+#include "codec/mqtt.h"
+
+enum {
+    CACHE_MOST = 20000,
+    PLACES_MOST = 4096,
+    RUNNING_MOST = 2, /* of the pool's four threads: names are looked up there too */
+    NOTES_MOST = 20,
+    MINUTE_MS = 60000,
+};
+
+/* ---- without a secret ---- */
+
+static bool takes_certificate(const struct auth_request *r, const struct realm *realm)
+{
+    return r->certificate && (!r->has_password || !realm_asks(realm));
+}
+
+static enum auth_step begin_certificate(struct auth_login *l, const struct auth_request *r)
+{
+    free(l->user);
+    l->user = mem_strdup(r->certificate);
+    if (user_name_wrong(l->user))
+        return auth_refuse(l, MQTT_NOT_AUTHORIZED, "the common name of its certificate is no user's name");
+    return AUTH_ADMIT;
+}
+
+static bool takes_anonymous(const struct auth_request *r, const struct realm *realm)
+{
+    return r->anonymous && ((!r->has_user && !r->has_password) || !realm_asks(realm));
+}
+
+static enum auth_step begin_anonymous(struct auth_login *l, const struct auth_request *r)
+{
+    (void)r;
+    free(l->user);
+    l->user = NULL;
+    return AUTH_ADMIT;
+}
+
+static const struct auth_backend certificate = {"certificate", takes_certificate, begin_certificate, NULL,
+                                                NULL};
+static const struct auth_backend anonymous = {"anonymous", takes_anonymous, begin_anonymous, NULL, NULL};
+
+/* The first that takes a request has it. */
+static const struct auth_backend *const backends[] = {&auth_password, &certificate, &anonymous};
+
+/* ---- logins ---- */
+
+static void login_free(struct auth_login *l)
+{
+    auth_place_leave(l->place);
+    realm_drop(l->realm);
+    if (l->password)
+        explicit_bzero(l->password, l->password_len);
+    free(l->password);
+    free(l->secret);
+    free(l->user);
+    free(l);
+}
+
+enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why)
+{
+    l->answer = (struct auth_answer){reason, why, NULL};
+    return AUTH_REFUSE;
+}
+
+static struct auth_answer answer_of(struct auth_login *l, enum auth_step step)
+{
+    struct auth *a = l->auth;
+
+    if (step == AUTH_REFUSE) {
+        a->counts.refused++;
+        auth_note(a, "client at %s refused: %s%s%.64s", l->peer, l->answer.why, l->user ? ", user " : "",
+                  l->user ? l->user : "");
+        return l->answer;
+    }
+    a->counts.admitted++;
+    if (!l->user)
+        return (struct auth_answer){0};
+    struct identity *who = mem_alloc(sizeof(*who));
+    who->how = l->backend->name;
+    who->user = l->user;
+    who->secret = l->secret;
+    l->user = l->secret = NULL;
+    return (struct auth_answer){.who = who};
+}
+
+static void conclude(struct auth_login *l, enum auth_step step)
+{
+    if (l->done) {
+        struct auth_answer answer = answer_of(l, step);
+        l->done(l->arg, &answer);
+    }
+    login_free(l);
+}
+
+static void on_work(uv_work_t *work)
+{
+    struct auth_login *l = container_of(work, struct auth_login, work);
+
+    l->backend->work(l);
+}
+
+static void run_next(struct auth *a);
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct auth_login *l = container_of(work, struct auth_login, work);
+    struct auth *a = l->auth;
+
+    a->running--;
+    if (a->stopping || status) {
+        login_free(l);
+        return;
+    }
+    run_next(a);
+    conclude(l, l->backend->finish(l));
+}
+
+static void run_next(struct auth *a)
+{
+    while (a->running < a->most_running && !list_empty(&a->waiting)) {
+        struct auth_login *l = list_entry(list_pop(&a->waiting), struct auth_login, queued);
+        a->waiting_count--;
+        if (l->secret && auth_cache_has(a->cache, l->key)) { /* another one has just shown it */
+            a->counts.cached++;
+            l->is_right = true;
+            conclude(l, l->backend->finish(l));
+            continue;
+        }
+        a->running++;
+        uv_queue_work(a->loop, &l->work, on_work, on_worked);
+    }
+}
+
+static const struct auth_backend *backend_for(const struct auth *a, const struct auth_request *r)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+        if (backends[i]->takes(r, a->realm))
+            return backends[i];
+    return NULL;
+}
+
+static struct auth_login *login_new(struct auth *a, const struct auth_request *r)
+{
+    struct auth_login *l = mem_alloc(sizeof(*l));
+
+    l->auth = a;
+    l->realm = a->realm;
+    l->realm->refs++;
+    l->place = auth_place_enter(a->places, r->peer);
+    l->user = r->has_user ? mem_strndup((const char *)r->user.data, r->user.len) : NULL;
+    strncpy(l->peer, r->peer, sizeof(l->peer) - 1);
+    list_init(&l->queued);
+    return l;
+}
+
+/* Half of the places in the queue at most are for one address. */
+static bool has_room(const struct auth *a, const struct auth_login *l)
+{
+    return a->waiting_count < a->most_waiting && auth_place_waiting(l->place) <= (a->most_waiting + 1) / 2;
+}
+
+struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth_done *done, void *arg,
+                              struct auth_answer *answer)
+{
+    struct auth_login *l = login_new(a, r);
+    enum auth_step step;
+
+    l->backend = backend_for(a, r);
+    if (l->backend)
+        step = l->backend->begin(l, r);
+    else if (r->has_password || r->has_user)
+        step = auth_refuse(l, MQTT_BAD_CREDENTIALS,
+                           "nobody can say whether its user name and password are right");
+    else
+        step = auth_refuse(l, MQTT_NOT_AUTHORIZED, "this listener takes no anonymous clients");
+    if (step == AUTH_WORK && !has_room(a, l)) {
+        a->counts.busy++;
+        step = auth_refuse(l, MQTT_SERVER_BUSY, "too many wait for their passwords to be checked");
+    }
+    if (step == AUTH_WORK) {
+        l->done = done;
+        l->arg = arg;
+        list_add_tail(&a->waiting, &l->queued);
+        a->waiting_count++;
+        run_next(a);
+        return l;
+    }
+    *answer = answer_of(l, step);
+    login_free(l);
+    return NULL;
+}
+
+void auth_cancel(struct auth_login *l)
+{
+    if (!l)
+        return;
+    l->done = NULL;
+    if (list_empty(&l->queued))
+        return; /* on the pool: it is given up when it comes back */
+    list_remove(&l->queued);
+    l->auth->waiting_count--;
+    login_free(l);
+}
+
+/* ---- the rules ---- */
+
+struct auth *auth_new(uv_loop_t *loop)
+{
+    struct auth *a = mem_alloc(sizeof(*a));
+    uint32_t cores = uv_available_parallelism();
+
+    a->loop = loop;
+    a->cache = auth_cache_new(CACHE_MOST);
+    a->places = auth_places_new(loop, PLACES_MOST);
+    a->most_running = cores < RUNNING_MOST ? cores : RUNNING_MOST;
+    list_init(&a->waiting);
+    return a;
+}
+
+int auth_load(struct auth *a, const struct conf_node *root)
+{
+    const struct conf_node *limits = conf_get(root, "logins");
+    struct realm *next = realm_new(root);
+
+    if (!next)
+        return -EINVAL;
+    realm_drop(a->realm);
+    a->realm = next;
+    a->most_waiting = (uint32_t)conf_int(limits, "waiting");
+    auth_places_limit(a->places, (uint32_t)conf_int(limits, "failures"));
+    return 0;
+}
+
+void auth_stop(struct auth *a)
+{
+    a->stopping = true;
+    for (struct list *it; (it = list_pop(&a->waiting));)
+        login_free(list_entry(it, struct auth_login, queued));
+    a->waiting_count = 0;
+}
+
+bool auth_idle(const struct auth *a)
+{
+    return !a->running;
+}
+
+void auth_free(struct auth *a)
+{
+    if (!a)
+        return;
+    realm_drop(a->realm);
+    auth_cache_free(a->cache);
+    auth_places_free(a->places);
+    free(a);
+}
+
+void identity_free(struct identity *who)
+{
+    if (!who)
+        return;
+    acl_view_drop(who->view);
+    free(who->user);
+    free(who->secret);
+    free(who);
+}
+
+/* Without users and rules whoever got in may do everything; without rules so may those without a name on this
+ * box. */
+static bool may_do_all(const struct realm *r, const char *user, bool loopback)
+{
+    return !r->with_acl && (!r->with_users || (!user && loopback));
+}
+
+static struct acl_who who_of(const struct realm *r, const char *user, struct bytes client)
+{
+    const struct user *known = user ? users_find(r->users, bytes_of(user)) : NULL;
+
+    return (struct acl_who){user, client, known ? known->roles : NULL};
+}
+
+uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bool loopback, const char **why)
+{
+    struct identity *i = *who;
+    const char *user = i ? i->user : NULL;
+
+    if (i) {
+        acl_view_drop(i->view);
+        i->view = NULL;
+    }
+    if (may_do_all(a->realm, user, loopback))
+        return MQTT_OK;
+    struct acl_who asking = who_of(a->realm, user, client);
+    const char *wrong = acl_who_wrong(a->realm->acl, &asking);
+    if (wrong) {
+        *why = *wrong == 'u' ? "a rule stands on its user name, which holds + # / or begins with $"
+                             : "a rule stands on its client identifier, which holds + # / or begins with $";
+        return *wrong == 'u' ? MQTT_NOT_AUTHORIZED : MQTT_BAD_CLIENT_ID;
+    }
+    if (!i) {
+        i = *who = mem_alloc(sizeof(*i));
+        i->how = anonymous.name;
+    }
+    i->view = acl_view_get(a->realm->acl, &asking, NULL);
+    return MQTT_OK;
+}
+
+bool auth_still_valid(const struct auth *a, const struct identity *who)
+{
+    if (!who || !who->secret)
+        return true;
+    const struct user *u = users_find(a->realm->users, bytes_of(who->user));
+    return u && u->secret && !strcmp(u->secret, who->secret);
+}
+
+bool auth_test(struct auth *a, const char *user, struct bytes client, enum acl_action action,
+               struct bytes topic, struct acl_verdict *verdict, bool *everything, const char **why)
+{
+    struct acl_who asking = who_of(a->realm, user, client);
+    const char *wrong = acl_who_wrong(a->realm->acl, &asking);
+    struct bytes text = topic;
+
+    *everything = may_do_all(a->realm, user, true);
+    if (action == ACL_SUBSCRIBE ? !mqtt_filter_ok(text) : !mqtt_topic_ok(text))
+        *why = action == ACL_SUBSCRIBE ? "is no topic filter" : "is no topic: + and # are for subscriptions";
+    else if (wrong)
+        *why = "would not get in: a rule stands on its user name or client identifier, which holds + # / or "
+               "begins "
+               "with $";
+    else
+        *why = NULL;
+    if (*why)
+        return false;
+    struct acl_view *v = acl_view_get(a->realm->acl, &asking, NULL);
+    *verdict = action == ACL_SUBSCRIBE ? acl_filter(v, topic) : acl_topic(v, action, topic);
+    acl_view_drop(v); /* the rule stays: the list has it */
+    return true;
+}
+
+void auth_note(struct auth *a, const char *fmt, ...)
+{
+    uint64_t now = uv_now(a->loop);
+    va_list args;
+
+    if (now - a->note_from_ms >= MINUTE_MS) {
+        if (a->notes_held)
+            log_warn("security: %u further lines in the minute before were left out", a->notes_held);
+        a->notes = a->notes_held = 0;
+        a->note_from_ms = now;
+    }
+    if (a->notes == NOTES_MOST) {
+        a->notes_held++;
+        return;
+    }
+    a->notes++;
+    va_start(args, fmt);
+    char *text = mem_vformat(fmt, args);
+    va_end(args);
+    for (char *at = text; *at; at++) /* names and topics are the peer's */
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
+    log_warn("security: %s", text);
+    free(text);
+}
+
+struct auth_counts *auth_counts(struct auth *a)
+{
+    return &a->counts;
+}

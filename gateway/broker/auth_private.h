@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of auth share: the rules in force (a realm), a login under way, and the table's rows. */
+#ifndef SLUICE_BROKER_AUTH_PRIVATE_H
+#define SLUICE_BROKER_AUTH_PRIVATE_H
+
+#include "base/crypto.h"
+#include "base/list.h"
+#include "broker/auth.h"
+#include "broker/users.h"
+
+struct auth_cache;
+struct auth_places;
+struct auth_place;
+
+/* What a configuration says of users and rules. Held by logins under way, so that it stays what it was. */
+struct realm {
+    uint32_t refs;
+    struct users *users;
+    struct acl *acl;
+    bool with_users; /* some are configured, if none */
+    bool with_acl;
+};
+
+/* NULL when the users file is wrong, which has been logged. */
+struct realm *realm_new(const struct conf_node *root);
+void realm_drop(struct realm *r);
+/* Somebody can be asked for a password. */
+static inline bool realm_asks(const struct realm *r)
+{
+    return r->with_users;
+}
+
+enum auth_step { AUTH_ADMIT, AUTH_REFUSE, AUTH_WORK };
+
+struct auth_login {
+    struct auth *auth;
+    struct realm *realm;
+    const struct auth_backend *backend;
+    auth_done *done; /* NULL: cancelled */
+    void *arg;
+    struct list queued;
+    uv_work_t work;
+    struct auth_place *place; /* NULL: this box's own sockets */
+    char peer[64];
+    char *user;
+    uint8_t *password; /* wiped when it is given up */
+    size_t password_len;
+    bool is_right;
+    struct auth_answer answer; /* of AUTH_REFUSE */
+    struct password_entry entry;
+    char *secret;
+    uint8_t key[CRYPTO_SHA256_LEN];
+};
+
+struct auth_backend {
+    const char *name;
+    bool (*takes)(const struct auth_request *r, const struct realm *realm);
+    enum auth_step (*begin)(struct auth_login *l, const struct auth_request *r);
+    void (*work)(struct auth_login *l); /* on the pool, after AUTH_WORK */
+    enum auth_step (*finish)(struct auth_login *l);
+};
+
+struct auth {
+    uv_loop_t *loop;
+    struct realm *realm;
+    struct auth_cache *cache;
+    struct auth_places *places;
+    struct list waiting; /* logins for the pool */
+    uint32_t waiting_count, running, most_running, most_waiting;
+    bool stopping;
+    uint64_t note_from_ms;
+    uint32_t notes, notes_held;
+    struct auth_counts counts;
+};
+
+extern const struct auth_backend auth_password;
+
+enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
+void auth_admit(struct auth_login *l, const char *user, const char *secret);
+
+/* auth_cache.c: passwords that were right a short time ago. A key depends on a secret of this process and on
+ * the entry, so a changed password or a user who is gone is not found. */
+struct auth_cache *auth_cache_new(size_t most);
+void auth_cache_free(struct auth_cache *c);
+void auth_cache_key(const struct auth_cache *c, const char *user, const char *secret, struct bytes password,
+                    uint8_t key[CRYPTO_SHA256_LEN]);
+bool auth_cache_has(struct auth_cache *c, const uint8_t key[CRYPTO_SHA256_LEN]);
+void auth_cache_put(struct auth_cache *c, const uint8_t key[CRYPTO_SHA256_LEN]);
+
+/* auth_places.c: how often each address failed lately, and how many of its logins wait. A bounded number of
+ * addresses is remembered. */
+struct auth_places *auth_places_new(uv_loop_t *loop, size_t most);
+void auth_places_free(struct auth_places *p);
+void auth_places_limit(struct auth_places *p, uint32_t per_minute); /* 0: no limit */
+/* NULL for what has no address. Held until auth_place_leave. */
+struct auth_place *auth_place_enter(struct auth_places *p, const char *peer);
+void auth_place_leave(struct auth_place *place);
+bool auth_place_may_try(struct auth_place *place);
+void auth_place_failed(struct auth_place *place);
+uint32_t auth_place_waiting(const struct auth_place *place);
+
+#endif
