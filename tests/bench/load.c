@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A load generator for any MQTT 3.1.1 broker on loopback: publishers and subscribers of one process on one
- * epoll, no library of ours or anybody's, so that it favours nobody. It counts what arrives, checks order and
- * repeats by sequence numbers, and prints one JSON line. How much processor time the broker took is the
- * harness's to read. */
+ * epoll, no library of ours or anybody's but for TLS, so that it favours nobody. It counts what arrives,
+ * checks order and repeats by sequence numbers, and prints one JSON line. How much processor time the broker
+ * took is the harness's to read. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -20,13 +19,24 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROOM = 1 << 18, SAMPLES = 1 << 20, HEAD = 20 /* of a payload: time, sequence, publisher, magic */ };
+#include "load_options.h"
+#include "load_tls.h"
+
+enum {
+    ROOM = 2 * MOST_SIZE, /* of the read buffer that all peers share */
+    SAMPLES = 1 << 20,
+    HEAD = LEAST_SIZE, /* of a payload: time, sequence, publisher */
+    UNDER_WAY = 10000,
+    UNDER_WAY_BYTES = 4 << 20,
+    TEXT = 64,
+};
 
 struct peer {
     int fd, index;
-    bool publisher, want_write, ready;
-    uint8_t in[ROOM];
-    size_t in_len;
+    bool publisher, want_write, ready, dirty;
+    struct tls *tls;
+    uint8_t *rest; /* of a packet that is not whole yet */
+    size_t rest_len;
     uint8_t *out;
     size_t out_len, out_at, out_cap;
     uint16_t next_id;
@@ -35,16 +45,10 @@ struct peer {
     uint64_t *last; /* subscriber: last sequence seen of each publisher */
 };
 
-static struct {
-    int port, publishers, subscribers, qos, window, size;
-    double rate, seconds;
-    bool pairs, persistent, setup_only;
-    const char *prefix;
-} opt = {
-    .port = 1883, .publishers = 1, .subscribers = 1, .window = 20, .size = 64, .seconds = 5, .prefix = "b"};
-
-static struct peer *peers;
-static int peer_count, epoll_fd;
+static struct peer *peers, **dirty;
+static uint8_t in[ROOM];
+static int dirty_count, epoll_fd;
+static bool answered; /* the PINGREQ at the end */
 static uint64_t sent, received, expected_per_send = 1, reordered, repeated, bad;
 static uint64_t samples_seen, started_ns;
 static uint32_t *samples; /* latencies in µs */
@@ -65,6 +69,10 @@ static void die(const char *what)
 
 static uint8_t *room(struct peer *p, size_t size)
 {
+    if (!p->dirty) {
+        p->dirty = true;
+        dirty[dirty_count++] = p;
+    }
     if (p->out_len + size > p->out_cap) {
         p->out_cap = (p->out_len + size) * 2;
         p->out = realloc(p->out, p->out_cap);
@@ -74,11 +82,6 @@ static uint8_t *room(struct peer *p, size_t size)
     uint8_t *at = p->out + p->out_len;
     p->out_len += size;
     return at;
-}
-
-static void put(struct peer *p, const void *data, size_t size)
-{
-    memcpy(room(p, size), data, size);
 }
 
 static void watch(struct peer *p)
@@ -95,7 +98,9 @@ static void watch(struct peer *p)
 static void flush(struct peer *p)
 {
     while (p->out_at < p->out_len) {
-        ssize_t n = send(p->fd, p->out + p->out_at, p->out_len - p->out_at, MSG_NOSIGNAL);
+        const uint8_t *from = p->out + p->out_at;
+        size_t len = p->out_len - p->out_at;
+        ssize_t n = p->tls ? tls_send(p->tls, from, len) : send(p->fd, from, len, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
             break;
         if (n < 0)
@@ -105,6 +110,21 @@ static void flush(struct peer *p)
     if (p->out_at == p->out_len)
         p->out_at = p->out_len = 0;
     watch(p);
+}
+
+static void flush_all(void)
+{
+    int kept = 0;
+
+    for (int i = 0; i < dirty_count; i++) {
+        struct peer *p = dirty[i];
+        flush(p);
+        if (p->out_len)
+            dirty[kept++] = p;
+        else
+            p->dirty = false;
+    }
+    dirty_count = kept;
 }
 
 static size_t put_length(uint8_t *at, size_t n)
@@ -125,29 +145,36 @@ static void put_packet(struct peer *p, uint8_t first, const uint8_t *body, size_
 {
     uint8_t head[5] = {first};
 
-    put(p, head, 1 + put_length(head + 1, len));
-    put(p, body, len);
+    size_t head_len = 1 + put_length(head + 1, len);
+    uint8_t *at = room(p, head_len + len);
+
+    memcpy(at, head, head_len);
+    if (len)
+        memcpy(at + head_len, body, len);
 }
 
+/* Client identifiers have 23 bytes, the most that every 3.1.1 server must take. */
 static void say_connect(struct peer *p)
 {
-    uint8_t body[64] = {0, 4, 'M', 'Q', 'T', 'T', 4, opt.persistent && !p->publisher ? 0 : 2, 0, 0};
-    int len = snprintf((char *)body + 12, 40, "load-%s-%c%d", opt.prefix, p->publisher ? 'p' : 's', p->index);
+    uint8_t body[TEXT] = {0, 4, 'M', 'Q', 'T', 'T', 4, opt.persistent && !p->publisher ? 0 : 2, 0, 0, 0, 23};
+    int len = snprintf((char *)body + 12, 24, "load-%s-%c", opt.prefix, p->publisher ? 'p' : 's');
 
-    body[11] = (uint8_t)len;
-    put_packet(p, 0x10, body, 12 + (size_t)len);
+    snprintf((char *)body + 12 + len, 24, "%0*d", 23 - len, p->index);
+    put_packet(p, 0x10, body, 12 + 23);
 }
 
-static int topic(char *out, size_t size, int index)
+static int topic(char *out, uint64_t index)
 {
-    return snprintf(out, size, opt.pairs ? "%s/%d/level" : "%s/x/level", opt.prefix, index);
+    return opt.pairs || opt.topics
+               ? snprintf(out, TEXT - 8, "%s/%llu/level", opt.prefix, (unsigned long long)index)
+               : snprintf(out, TEXT - 8, "%s/x/level", opt.prefix);
 }
 
 static void say_subscribe(struct peer *p)
 {
-    uint8_t body[64] = {0, 1};
-    int len = opt.pairs ? topic((char *)body + 4, 50, p->index)
-                        : snprintf((char *)body + 4, 50, "%s/#", opt.prefix);
+    uint8_t body[TEXT] = {0, 1};
+    char *at = (char *)body + 4;
+    int len = opt.pairs ? topic(at, (uint64_t)p->index) : snprintf(at, TEXT - 8, "%s/#", opt.prefix);
 
     body[3] = (uint8_t)len;
     body[4 + len] = (uint8_t)opt.qos;
@@ -156,13 +183,13 @@ static void say_subscribe(struct peer *p)
 
 static void say_publish(struct peer *p)
 {
-    char name[64];
-    int topic_len = topic(name, sizeof(name), p->index);
+    char name[TEXT];
+    uint64_t now = now_ns(), seq = ++p->sent;
+    int topic_len = topic(name, opt.topics ? seq % (uint64_t)opt.topics : (uint64_t)p->index);
     size_t len = 2 + (size_t)topic_len + (opt.qos ? 2 : 0) + (size_t)opt.size;
-    uint8_t head[5] = {(uint8_t)(0x30 | opt.qos << 1)};
+    uint8_t head[5] = {(uint8_t)(0x30 | opt.qos << 1 | opt.retain)};
     size_t head_len = 1 + put_length(head + 1, len);
     uint8_t *at = room(p, head_len + len);
-    uint64_t now = now_ns(), seq = ++p->sent;
     uint32_t who = (uint32_t)p->index;
 
     memcpy(at, head, head_len);
@@ -188,7 +215,7 @@ static void say_ack(struct peer *p, uint8_t first, const uint8_t *id)
 {
     uint8_t bytes[4] = {first, 2, id[0], id[1]};
 
-    put(p, bytes, 4);
+    memcpy(room(p, 4), bytes, 4);
 }
 
 static void arrived(struct peer *p, uint8_t first, const uint8_t *body, size_t len)
@@ -206,17 +233,17 @@ static void arrived(struct peer *p, uint8_t first, const uint8_t *body, size_t l
     memcpy(&then, payload, 8);
     memcpy(&seq, payload + 8, 8);
     memcpy(&who, payload + 16, 4);
-    if (qos)
+    if (qos && !opt.no_ack)
         say_ack(p, qos == 1 ? 0x40 : 0x50, payload - 2);
-    if (who >= (uint32_t)opt.publishers) {
+    if (who >= (uint32_t)(opt.publishers ? opt.publishers : 1)) {
         bad++;
         return;
     }
-    if (seq == p->last[who])
-        repeated++;
-    else if (seq < p->last[who])
-        reordered++;
-    p->last[who] = seq;
+    if (!(first & 1)) { /* retained ones come in no order */
+        repeated += seq == p->last[who];
+        reordered += seq < p->last[who];
+        p->last[who] = seq;
+    }
     received++;
     samples[samples_seen++ % SAMPLES] = (uint32_t)((now_ns() - then) / 1000);
 }
@@ -248,59 +275,76 @@ static void take_packet(struct peer *p, uint8_t first, const uint8_t *body, size
     case 6:
         say_ack(p, 0x70, body);
         break;
+    case 13:
+        answered = true;
+        break;
     default:
         die("unexpected packet");
     }
 }
 
-static size_t take_packets(struct peer *p)
+static size_t take_packets(struct peer *p, size_t len)
 {
     size_t done = 0;
 
-    while (p->in_len - done >= 2) {
+    while (len - done >= 2) {
         size_t size = 0, at = done + 1;
         int shift = 0;
         do {
-            if (at == p->in_len)
+            if (at == len)
                 return done;
-            size |= (size_t)(p->in[at] & 127) << shift;
+            size |= (size_t)(in[at] & 127) << shift;
             shift += 7;
-        } while (p->in[at++] & 128);
-        if (p->in_len - at < size)
+        } while (in[at++] & 128);
+        if (len - at < size)
             return done;
-        take_packet(p, p->in[done], p->in + at, size);
+        take_packet(p, in[done], in + at, size);
         done = at + size;
     }
     return done;
 }
 
-static void on_readable(struct peer *p)
+static bool read_once(struct peer *p)
 {
-    ssize_t n = recv(p->fd, p->in + p->in_len, ROOM - p->in_len, 0);
+    size_t kept = p->rest_len;
 
+    if (kept)
+        memcpy(in, p->rest, kept);
+    ssize_t n = p->tls ? tls_recv(p->tls, in + kept, ROOM - kept) : recv(p->fd, in + kept, ROOM - kept, 0);
     if (n < 0 && errno == EAGAIN)
-        return;
+        return false;
     if (n <= 0)
         die("the broker closed a connection");
-    p->in_len += (size_t)n;
-    size_t done = take_packets(p);
-    memmove(p->in, p->in + done, p->in_len - done);
-    p->in_len -= done;
+    size_t len = kept + (size_t)n, done = take_packets(p, len);
+    if (done == ROOM)
+        die("packet too large");
+    p->rest_len = len - done;
+    if (p->rest_len) {
+        p->rest = realloc(p->rest, p->rest_len);
+        if (!p->rest)
+            die("memory");
+        memcpy(p->rest, in + done, p->rest_len);
+    }
+    return true;
 }
 
-static void poll_once(int timeout_ms)
+static void on_readable(struct peer *p)
 {
-    struct epoll_event events[256];
-    int n = epoll_wait(epoll_fd, events, 256, timeout_ms);
+    while (read_once(p) && p->tls)
+        ;
+}
 
-    for (int i = 0; i < n; i++) {
-        struct peer *p = events[i].data.ptr;
+/* timeout_ns: at most a second. */
+static void poll_once(uint64_t timeout_ns)
+{
+    struct timespec wait = {0, (long)timeout_ns};
+    struct epoll_event events[256];
+    int n = epoll_pwait2(epoll_fd, events, 256, &wait, NULL);
+
+    for (int i = 0; i < n; i++)
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-            on_readable(p);
-    }
-    for (int i = 0; i < peer_count; i++)
-        if (peers[i].out_at < peers[i].out_len)
-            flush(&peers[i]);
+            on_readable(events[i].data.ptr);
+    flush_all();
 }
 
 static void open_peer(struct peer *p, bool publisher, int index)
@@ -310,89 +354,120 @@ static void open_peer(struct peer *p, bool publisher, int index)
 
     p->publisher = publisher;
     p->index = index;
-    p->last = calloc((size_t)opt.publishers, sizeof(*p->last));
+    p->last = calloc((size_t)(opt.publishers ? opt.publishers : 1), sizeof(*p->last));
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (connect(p->fd, (struct sockaddr *)&to, sizeof(to)) != 0)
         die("connect");
     setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (opt.tls && !(p->tls = tls_open(p->fd)))
+        die("TLS");
     fcntl(p->fd, F_SETFL, O_NONBLOCK);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = p};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, p->fd, &e);
     say_connect(p);
-    flush(p);
+    flush_all();
     while (!p->ready)
-        poll_once(1000);
+        poll_once(100000000);
 }
 
-/* Saturated: as much as windows and 10,000 messages under way allow. */
+static struct peer *publisher(int i)
+{
+    return &peers[opt.subscribers + i];
+}
+
+static bool all_sent(void)
+{
+    return opt.count && sent >= opt.count;
+}
+
+static uint64_t most_under_way(void)
+{
+    uint64_t most = UNDER_WAY > expected_per_send * 50 ? UNDER_WAY : expected_per_send * 50;
+    uint64_t fit = (uint64_t)(UNDER_WAY_BYTES / opt.size) * (expected_per_send ? expected_per_send : 1);
+
+    return most < fit ? most : fit;
+}
+
+/* Saturated: as much as windows and what may be under way allow. */
 static void fill(void)
 {
-    uint64_t under_way = sent * expected_per_send - received;
-    uint64_t most = 10000 > expected_per_send * 50 ? 10000 : expected_per_send * 50;
+    uint64_t under_way = sent * expected_per_send - received, most = most_under_way();
 
-    for (int round = 0; round < 64; round++) {
-        bool any = false;
-        for (int i = 0; i < opt.publishers && under_way < most; i++) {
-            struct peer *p = &peers[opt.subscribers + i];
+    bool any = true;
+
+    for (int round = 0; any && round < 64; round++) {
+        any = false;
+        for (int i = 0; i < opt.publishers && under_way < most && !all_sent(); i++) {
+            struct peer *p = publisher(i);
             if (p->out_len > 65536 || (opt.qos && p->unacked >= (uint32_t)opt.window))
                 continue;
             say_publish(p);
             under_way += expected_per_send;
             any = true;
         }
-        if (!any)
-            break;
+    }
+    flush_all();
+    poll_once(any ? 0 : 1000000);
+}
+
+/* Sends what is due, then sleeps until the next one is, but for what arrives. */
+static void pace(uint64_t now)
+{
+    static int turn;
+    uint64_t due = (uint64_t)((double)(now - started_ns) / 1e9 * opt.rate);
+
+    while (sent < due) {
+        say_publish(publisher(turn));
+        turn = (turn + 1) % opt.publishers;
+    }
+    flush_all();
+    uint64_t next = started_ns + (uint64_t)((double)(sent + 1) / opt.rate * 1e9);
+    now = now_ns();
+    poll_once(next <= now ? 0 : next - now < 900000 ? next - now : 900000);
+}
+
+static bool acknowledged(void)
+{
+    for (int i = 0; opt.qos && i < opt.publishers; i++)
+        if (publisher(i)->unacked)
+            return false;
+    return true;
+}
+
+/* What is under way may arrive as long as anything does, and for five seconds more. What nobody receives or
+ * acknowledges is known to be done by the answer to a PINGREQ. */
+static void settle(void)
+{
+    uint64_t expected = opt.receive ? opt.receive : sent * expected_per_send, seen = received;
+
+    for (uint64_t end = now_ns() + 5000000000u; received < expected && now_ns() < end;) {
+        poll_once(20000000);
+        if (received != seen)
+            end = now_ns() + 5000000000u;
+        seen = received;
+    }
+    for (uint64_t end = now_ns() + 5000000000u; !acknowledged() && now_ns() < end;)
+        poll_once(20000000);
+    if (opt.publishers && !expected) {
+        put_packet(publisher(0), 0xc0, NULL, 0);
+        flush_all();
+        while (!answered)
+            poll_once(20000000);
     }
 }
 
 static void run(void)
 {
-    uint64_t end = started_ns + (uint64_t)(opt.seconds * 1e9), now = started_ns;
-    int turn = 0;
+    uint64_t end = started_ns + (uint64_t)(opt.seconds * 1e9);
 
-    while (now < end) {
-        if (opt.rate > 0) {
-            uint64_t due = (uint64_t)((double)(now - started_ns) / 1e9 * opt.rate);
-            while (sent < due) {
-                struct peer *p = &peers[opt.subscribers + turn];
-                turn = (turn + 1) % opt.publishers;
-                say_publish(p);
-            }
-        } else {
+    for (uint64_t now = started_ns; opt.publishers && now < end && !all_sent(); now = now_ns()) {
+        if (opt.rate > 0)
+            pace(now);
+        else
             fill();
-        }
-        for (int i = 0; i < opt.publishers; i++)
-            if (peers[opt.subscribers + i].out_len)
-                flush(&peers[opt.subscribers + i]);
-        if (opt.rate > 0) { /* sleep until the next is due, but for what arrives */
-            struct timespec wait = {0, 0};
-            uint64_t next = started_ns + (uint64_t)((double)(sent + 1) / opt.rate * 1e9);
-            now = now_ns();
-            if (next > now)
-                wait.tv_nsec = (long)(next - now < 900000 ? next - now : 900000);
-            struct epoll_event events[256];
-            int n = epoll_pwait2(epoll_fd, events, 256, &wait, NULL);
-            for (int i = 0; i < n; i++) {
-                on_readable(events[i].data.ptr);
-                flush(events[i].data.ptr);
-            }
-        } else {
-            poll_once(received < sent * expected_per_send ? 100 : 0);
-        }
-        now = now_ns();
     }
-    /* What is under way may arrive, for at most five seconds more. */
-    for (end = now + 5000000000u; received < sent * expected_per_send && now_ns() < end;)
-        poll_once(20);
-    for (end = now_ns() + 1000000000u; opt.qos && now_ns() < end;) {
-        uint32_t open = 0;
-        for (int i = 0; i < opt.publishers; i++)
-            open += peers[opt.subscribers + i].unacked;
-        if (!open)
-            break;
-        poll_once(20);
-    }
+    settle();
 }
 
 static int by_value(const void *a, const void *b)
@@ -413,94 +488,30 @@ static void report(uint64_t elapsed_ns)
            (unsigned long long)(sent * expected_per_send), (double)elapsed_ns / 1e9, n ? samples[n / 2] : 0,
            n ? samples[n * 99 / 100] : 0, (unsigned long long)reordered, (unsigned long long)repeated,
            (unsigned long long)bad);
+    fflush(stdout);
 }
 
-static const char usage[] =
-    "usage: load [--port P] [--pubs N] [--subs N] [--pairs] [--qos Q] [--window W] [--rate R] [--seconds S] "
-    "[--size B]\n"
-    "            [--persistent] [--prefix TEXT] [--go]\n"
-    "Publishers to topics that all subscribers take, or with --pairs each to one of its own. --rate 0: "
-    "saturated.\n"
-    "--go: when all are connected, prints \"ready\" and waits for a line on standard input.\n";
+static void open_peers(void)
+{
+    int all = opt.subscribers + opt.publishers;
+
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    peers = calloc((size_t)all + 1, sizeof(*peers));
+    dirty = calloc((size_t)all + 1, sizeof(*dirty));
+    samples = calloc(SAMPLES, sizeof(*samples));
+    if (!peers || !dirty || !samples)
+        die("memory");
+    for (int i = 0; i < all; i++)
+        open_peer(&peers[i], i >= opt.subscribers, i < opt.subscribers ? i : i - opt.subscribers);
+}
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"port", 1, NULL, 'p'},   {"pubs", 1, NULL, 'n'},
-                                            {"subs", 1, NULL, 'm'},   {"pairs", 0, NULL, 'a'},
-                                            {"qos", 1, NULL, 'q'},    {"window", 1, NULL, 'w'},
-                                            {"rate", 1, NULL, 'r'},   {"seconds", 1, NULL, 's'},
-                                            {"size", 1, NULL, 'b'},   {"persistent", 0, NULL, 'e'},
-                                            {"prefix", 1, NULL, 'x'}, {"go", 0, NULL, 'g'},
-                                            {NULL, 0, NULL, 0}};
-    bool go = false;
-    int o;
-
-    while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (o) {
-        case 'p':
-            opt.port = atoi(optarg);
-            break;
-        case 'n':
-            opt.publishers = atoi(optarg);
-            break;
-        case 'm':
-            opt.subscribers = atoi(optarg);
-            break;
-        case 'a':
-            opt.pairs = true;
-            break;
-        case 'q':
-            opt.qos = atoi(optarg);
-            break;
-        case 'w':
-            opt.window = atoi(optarg);
-            break;
-        case 'r':
-            opt.rate = atof(optarg);
-            break;
-        case 's':
-            opt.seconds = atof(optarg);
-            break;
-        case 'b':
-            opt.size = atoi(optarg);
-            break;
-        case 'e':
-            opt.persistent = true;
-            break;
-        case 'x':
-            opt.prefix = optarg;
-            break;
-        case 'g':
-            go = true;
-            break;
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (opt.size < HEAD || opt.publishers < 1 || opt.subscribers < 0) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (opt.pairs)
-        opt.subscribers = opt.publishers;
-    expected_per_send = opt.pairs ? 1 : (uint64_t)opt.subscribers;
+    take_options(argc, argv);
+    expected_per_send = opt.no_ack ? 0 : opt.pairs ? opt.subscribers > 0 : (uint64_t)opt.subscribers;
     prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    peer_count = opt.subscribers + opt.publishers;
-    peers = calloc((size_t)peer_count, sizeof(*peers));
-    samples = calloc(SAMPLES, sizeof(*samples));
-    if (!peers || !samples)
-        die("memory");
-    for (int i = 0; i < peer_count; i++)
-        peers[i].fd = -1;
-    int all = peer_count;
-    peer_count = 0;
-    for (int i = 0; i < all; i++) {
-        peer_count = i + 1;
-        open_peer(&peers[i], i >= opt.subscribers, i < opt.subscribers ? i : i - opt.subscribers);
-    }
-    if (go) {
+    open_peers();
+    if (opt.go) {
         puts("ready");
         fflush(stdout);
         if (getchar() == EOF)
@@ -509,5 +520,7 @@ int main(int argc, char **argv)
     started_ns = now_ns();
     run();
     report(now_ns() - started_ns);
+    while (opt.go && getchar() != EOF)
+        ;
     return 0;
 }

@@ -27,13 +27,20 @@ def packet(kind, body=b"", flags=None):
     return bytes([kind << 4 | flags]) + varint(len(body)) + body
 
 
-def connect(client="raw", clean=True, keepalive=60, level=4, name="MQTT", will=None, props=b""):
+def connect(client="raw", clean=True, keepalive=60, level=4, name="MQTT", will=None, props=b"", will_props=b"", user=None,
+            password=None):
     """will: (topic, payload, qos, retain)."""
     flags = 2 if clean else 0
     tail = text(client)
     if will:
         flags |= 4 | will[2] << 3 | will[3] << 5
-        tail += (b"\0" if level == 5 else b"") + text(will[0]) + text(will[1])
+        tail += (varint(len(will_props)) + will_props if level == 5 else b"") + text(will[0]) + text(will[1])
+    if user is not None:
+        flags |= 128
+        tail += text(user)
+    if password is not None:
+        flags |= 64
+        tail += text(password)
     head = text(name) + bytes([level, flags]) + struct.pack(">H", keepalive)
     return packet(CONNECT, head + (varint(len(props)) + props if level == 5 else b"") + tail)
 
