@@ -274,8 +274,7 @@ static void start_services(void)
             continue;
         log_error("%s: cannot start: %s", s->name, strerror(-err));
         self.result = 1;
-        if (!self.started)
-            exit(1); /* nothing to end in order yet */
+        self.started++; /* what of it began ends in order too */
         begin_stop("a service could not start");
         return;
     }

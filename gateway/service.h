@@ -44,7 +44,7 @@ struct service {
     /* Looks for mistakes that rows cannot see; no effects. report: where to print what --check tells beyond
      * mistakes (predicted line load …), or NULL. */
     void (*check)(struct conf *conf, FILE *report);
-    /* 0 or -E…; what went wrong has been logged. */
+    /* 0 or -E…; what went wrong has been logged. After a failure it is stopped like one that started. */
     int (*start)(struct gateway *gw);
     /* A checked configuration comes into force (gw->conf is still the old one): change what differs, keep
      * what does not. 0, or -E… when the new one cannot be had: then this service goes on with the old one. */

@@ -432,7 +432,7 @@ static bool stopped(struct gateway *gw)
             net_hurry(gw->net);
         return false;
     }
-    if (!self.store_done) {
+    if (gw->store && !self.store_done) {
         self.store_done = true;
         if (self.starts && gw->boot)
             starts_note_clock(self.starts);
@@ -440,7 +440,7 @@ static bool stopped(struct gateway *gw)
         if (err)
             log_error("store: not everything could be committed: %s", strerror(-err));
     }
-    if (!store_closed(gw->store))
+    if (gw->store && !store_closed(gw->store))
         return false;
     free_ports();
     broker_free(gw->broker);
