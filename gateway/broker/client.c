@@ -292,7 +292,8 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
     uint8_t refusal = client_may_subscribe(c, f->filter, &o.qos);
     if (refusal)
         return refusal;
-    if (broker_counts(b).subscriptions >= broker_limits(b)->subscriptions)
+    bool full = broker_counts(b).subscriptions >= broker_limits(b)->subscriptions;
+    if (full && !session_subscribes(c->session, f->filter))
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
     bool fresh = session_subscribe(c->session, f->filter, &o);
     if (share_split(f->filter, &name, &inner)) /* §4.8.2: no retained messages */

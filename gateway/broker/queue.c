@@ -15,7 +15,7 @@ enum {
     READY_BYTES = 256 * 1024, /* and their bytes */
     READ_ROWS = 256,
     BODY_ABOVE = 4096, /* larger payloads are stored once for all queues */
-    SPAN_MOST = 65534, /* packet identifiers in flight must differ */
+    SPAN_MOST = 65535, /* packet identifiers in flight must differ */
     FLIGHT_WINDOWS =
         4, /* places in flight, in windows: acknowledged out of order they stay until older ones are done */
 };

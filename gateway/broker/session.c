@@ -325,6 +325,11 @@ void session_restore_subscription(struct session *s, struct bytes filter, struct
         add_subscription(s, filter)->options = o;
 }
 
+bool session_subscribes(const struct session *s, struct bytes filter)
+{
+    return router_find(s->broker->router, s, filter) != NULL;
+}
+
 bool session_unsubscribe(struct session *s, struct bytes filter)
 {
     struct subscription *sub = router_find(s->broker->router, s, filter);

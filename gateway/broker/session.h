@@ -197,6 +197,8 @@ struct subscription_options {
     uint32_t id; /* MQTT 5 subscription identifier; 0: none */
 };
 bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o);
+/* Whether it has this very filter. */
+bool session_subscribes(const struct session *s, struct bytes filter);
 bool session_unsubscribe(struct session *s, struct bytes filter);
 
 #endif

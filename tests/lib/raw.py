@@ -96,6 +96,8 @@ class Raw:
     def __init__(self, port, *first, timeout=10, v5=False, sock=None):
         self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout)
         self.sock.settimeout(timeout)
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.v5 = v5
         self.kept = b""
         for p in first:

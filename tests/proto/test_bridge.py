@@ -51,6 +51,7 @@ VERSIONS = pytest.mark.parametrize("version", ["3.1.1", "5.0"])
 
 @VERSIONS
 def test_out_with_prefixes_and_qos(tmp_path, cleanup, upstream, far, version):
+    """MQTT 3.1.1 [MQTT-7.0.0-1]"""
     site = start(tmp_path, cleanup, bridge(upstream.port, f'''version = "{version}";
         out = ( {{ match = "s/zero/#"; qos = 0; strip = "s/"; add = "up/"; }},
                 {{ match = "s/one/#"; qos = 1; strip = "s/"; }},

@@ -377,6 +377,7 @@ BAD_LATER = {
 
 @pytest.mark.parametrize("what", BAD_LATER)
 def test_bad_later_packet(sluiced, what):
+    """[MQTT-4.8.0-1]"""
     good, bad = client(sluiced.port, "good"), client(sluiced.port, "bad")
     bad.send(BAD_LATER[what])
     assert bad.closed()

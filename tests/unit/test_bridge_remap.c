@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which topics pass a bridge, under which name, and what must not go in circles. */
+/* Which topics pass a bridge, under which name, and what must not go in circles (statements of MQTT 3.1.1).
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

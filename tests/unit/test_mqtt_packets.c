@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every packet type in every version, both ways, and the small functions around them. */
+/* Every packet type in every version, both ways, and the small functions around them. Statements of MQTT 5.0
+ * unless said. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -155,7 +156,7 @@ static void connect_not_encodable(void **state)
     assert_int_equal(mqtt_encoded_size(&p, 0), 0);
     *c = (struct mqtt_connect){.version = 5, .has_will = true, .will.payload = over};
     assert_int_equal(mqtt_encoded_size(&p, 0), 0);
-    *c = (struct mqtt_connect){.version = 4, .has_password = true}; /* [MQTT-3.1.2-22] of 3.1.1 */
+    *c = (struct mqtt_connect){.version = 4, .has_password = true}; /* 3.1.1 [MQTT-3.1.2-22] */
     assert_int_equal(mqtt_encoded_size(&p, 0), 0);
     *c = (struct mqtt_connect){.version = 6};
     assert_int_equal(mqtt_encoded_size(&p, 0), 0);
@@ -234,7 +235,7 @@ static void codes_of_old_versions(void **state)
 
     (void)state;
     assert_int_equal(mqtt_encode(out, &p, MQTT_3_1_1), 9);
-    assert_memory_equal(out, "\x90\x07\0\1\0\2\x80\x80\x80", 9); /* [MQTT-3.9.3-2] */
+    assert_memory_equal(out, "\x90\x07\0\1\0\2\x80\x80\x80", 9); /* 3.1.1 [MQTT-3.9.3-2] */
     p.type = MQTT_UNSUBACK;
     assert_int_equal(mqtt_encode(out, &p, MQTT_3_1_1), 4);
     for (unsigned code = 0; code <= 5; code++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8, topic names, topic filters, and what matches what. */
+/* UTF-8, topic names, topic filters, and what matches what (statements of MQTT 5.0). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The router against the rule of one filter and one topic ([MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1]),
- * with random filters that come and go; and messages as they are kept and stored. */
+/* The router against the rule of one filter and one topic (MQTT 3.1.1 [MQTT-4.7.1-2], [MQTT-4.7.1-3],
+ * [MQTT-4.7.2-1]), with random filters that come and go; and messages as they are kept and stored. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
