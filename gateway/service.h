@@ -15,6 +15,7 @@ struct auth;
 struct broker;
 struct cJSON;
 struct net;
+struct notes;
 struct store;
 
 /* What services share. conf is the configuration in force; the pointers are set by the service that owns the
@@ -26,6 +27,7 @@ struct gateway {
     struct store *store;   /* set by the store service */
     struct auth *auth;     /* set by the auth service */
     struct broker *broker; /* set by the broker service */
+    struct notes *notes;   /* set by the broker service */
     const char *root;      /* topic root: "sluice/{site}" unless configured */
     uint32_t boot;         /* number of this start, never used before; set by the store service */
 

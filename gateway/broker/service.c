@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "broker/auth_service.h"
 #include "broker/client.h"
+#include "broker/notes.h"
 #include "broker/starts.h"
 #include "codec/mqtt.h"
 #include "net/conn.h"
@@ -287,7 +288,9 @@ static void on_state(void *arg, int err, const char *text)
 
 static void on_value(void *arg, const char *name, struct bytes value)
 {
-    starts_value(arg, name, value);
+    (void)arg;
+    starts_value(self.starts, name, value);
+    notes_value(self.gw->notes, name, value);
 }
 
 static void on_clock(uv_timer_t *t)
@@ -350,7 +353,8 @@ static int start(struct gateway *gw)
     gw->broker = broker_new(gw->loop, gw->net, gw->store, &limits);
     self.starts = starts_new(gw->store);
     message_offset_source(starts_offset, self.starts);
-    err = broker_load(gw->broker, on_value, self.starts);
+    gw->notes = notes_new(gw->store);
+    err = broker_load(gw->broker, on_value, NULL);
     if (err)
         return err;
     gw->boot = starts_begin(self.starts);
@@ -446,6 +450,7 @@ static bool stopped(struct gateway *gw)
     broker_free(gw->broker);
     message_offset_source(NULL, NULL);
     starts_free(self.starts);
+    notes_free(self.gw->notes);
     store_free(gw->store);
     gw->broker = NULL;
     gw->store = NULL;
