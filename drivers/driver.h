@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/conf.h"
 
@@ -33,6 +34,8 @@ struct driver {
     const char *device; /* kind of the devices on such a line: their `protocol` */
     const struct conf_row *line_rows, *device_rows;
     void (*check)(struct conf *c, const struct driver_conf *line);
+    /* Prints where what is configured differs from what goes over the wire. NULL: nowhere. */
+    void (*explain)(const struct driver_conf *line, FILE *out);
     void (*predict)(const struct driver_conf *line, struct driver_load *out);
     /* Starts to play the line; 0 or -E… (logged). The configuration may go when it returns. */
     int (*start)(void **out, struct field *f, const struct driver_conf *line);

@@ -7,11 +7,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "broker/notes.h"
 #include "service.h"
 
 /* Their names are on disk with the messages. */
 static const struct message_encoder encode_group = {"reading", reading_json};
 static const struct message_encoder encode_point = {"reading-point", reading_json_point};
+static const struct message_encoder encode_plain = {"reading-plain", reading_plain_point};
 
 static void on_wake(uv_async_t *wake)
 {
@@ -33,6 +35,7 @@ int field_open(struct field *f, struct gateway *gw, void (*take)(struct field *f
     list_init(&f->calm.link);
     message_encoder_add(&encode_group);
     message_encoder_add(&encode_point);
+    message_encoder_add(&encode_plain);
     f->wake.data = f;
     return uv_async_init(gw->loop, &f->wake, on_wake);
 }
@@ -98,8 +101,8 @@ struct field_series *field_series(struct field *f, const char *device, const cha
     return s;
 }
 
-static store_ticket publish(struct field *f, const char *topic, const struct reading *r, uint8_t qos,
-                            const struct message_encoder *encoder)
+static store_ticket publish(struct field *f, const char *topic, const struct reading *r,
+                            const struct publish_group *how, const struct message_encoder *encoder)
 {
     struct buf record = {0};
 
@@ -110,7 +113,8 @@ static store_ticket publish(struct field *f, const char *topic, const struct rea
         .encoder = encoder,
         .born_us = (int64_t)r->taken_us,
         .boot = r->boot,
-        .qos = qos,
+        .qos = how->qos,
+        .retain = how->retain,
     };
     store_ticket ticket = broker_publish(f->gw->broker, &m, NULL);
     message_done(&m);
@@ -118,7 +122,21 @@ static store_ticket publish(struct field *f, const char *topic, const struct rea
     return ticket == SESSION_REFUSED ? 0 : ticket;
 }
 
-static store_ticket publish_points(struct field *f, struct reading *r, uint8_t qos)
+/* A plain payload has no place to say that there is no value: nothing is published, and what was retained is
+ * taken back. */
+static store_ticket publish_one(struct field *f, const char *topic, const struct reading *r,
+                                const struct publish_group *how)
+{
+    if (how->payload != PAYLOAD_PLAIN)
+        return publish(f, topic, r, how, &encode_point);
+    if (r->points[0].quality == QUALITY_GOOD)
+        return publish(f, topic, r, how, &encode_plain);
+    if (how->retain)
+        broker_publish_bytes(f->gw->broker, topic, (struct bytes){0}, how->qos, true);
+    return 0;
+}
+
+static store_ticket publish_points(struct field *f, const struct reading *r, const struct publish_group *how)
 {
     struct reading one = *r;
     store_ticket ticket = 0;
@@ -127,7 +145,7 @@ static store_ticket publish_points(struct field *f, struct reading *r, uint8_t q
     for (size_t i = 0; i < r->point_count; i++) {
         char *topic = mem_format("%s/%s/data/%s/%s", f->gw->root, r->device, r->group, r->points[i].name);
         one.points = &r->points[i];
-        store_ticket t = publish(f, topic, &one, qos, &encode_point);
+        store_ticket t = publish_one(f, topic, &one, how);
         ticket = t > ticket ? t : ticket;
         free(topic);
     }
@@ -145,19 +163,20 @@ static void settle(struct field *f, struct field_series *s)
     }
 }
 
-void field_publish(struct field *f, struct field_series *s, struct reading *r, uint8_t qos, bool per_point)
+void field_publish(struct field *f, struct field_series *s, struct reading *r,
+                   const struct publish_group *how)
 {
     store_ticket ticket;
 
     r->boot = f->gw->boot;
     r->count = ++s->count;
     s->published = reading_number(r);
-    if (per_point) {
-        ticket = publish_points(f, r, qos);
-    } else {
+    if (how->payload == PAYLOAD_GROUP) {
         char *topic = mem_format("%s/%s/data/%s", f->gw->root, r->device, r->group);
-        ticket = publish(f, topic, r, qos, &encode_group);
+        ticket = publish(f, topic, r, how, &encode_group);
         free(topic);
+    } else {
+        ticket = publish_points(f, r, how);
     }
     settle(f, s);
     *(s->waiting.n ? &s->newest : &s->waiting) = (typeof(s->waiting)){s->published, ticket};
@@ -176,24 +195,72 @@ const char *device_state_name(enum device_state state)
     return names[state];
 }
 
-void field_publish_state(struct field *f, const char *device, enum device_state state, uint64_t since_us,
-                         const char *reason)
+static void add_time(cJSON *to, const char *name, uint64_t boot_us)
 {
-    char *topic = mem_format("%s/%s/state", f->gw->root, device);
-    cJSON *what = cJSON_CreateObject();
-    char since[32];
+    char text[32];
 
-    clock_format((int64_t)since_us + clock_offset_us(), since);
-    cJSON_AddStringToObject(what, "state", device_state_name(state));
-    cJSON_AddStringToObject(what, "since", since);
-    cJSON_AddStringToObject(what, "reason", reason);
+    clock_format((int64_t)boot_us + clock_offset_us(), text);
+    cJSON_AddStringToObject(to, name, text);
     if (!clock_is_set())
-        cJSON_AddStringToObject(what, "clk", "unset");
+        cJSON_AddStringToObject(to, "clk", "unset");
+}
+
+static void publish_json(struct field *f, char *topic, cJSON *what, bool retain)
+{
     char *text = cJSON_PrintUnformatted(what);
-    broker_publish_bytes(f->gw->broker, topic, bytes_of(text), 1, true);
+
+    broker_publish_bytes(f->gw->broker, topic, bytes_of(text), 1, retain);
     free(text);
     cJSON_Delete(what);
     free(topic);
+}
+
+void field_publish_state(struct field *f, const char *device, enum device_state state, uint64_t since_us,
+                         const char *reason)
+{
+    cJSON *what = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(what, "state", device_state_name(state));
+    add_time(what, "since", since_us);
+    cJSON_AddStringToObject(what, "reason", reason);
+    publish_json(f, mem_format("%s/%s/state", f->gw->root, device), what, true);
+}
+
+void field_publish_alarm(struct field *f, const struct field_alarm *a)
+{
+    cJSON *what = cJSON_CreateObject();
+    struct buf value = {0};
+
+    value_print(&value, a->value);
+    add_time(what, "t", a->at_us);
+    cJSON_AddStringToObject(what, "device", a->device);
+    cJSON_AddStringToObject(what, "group", a->group);
+    cJSON_AddStringToObject(what, "point", a->point);
+    cJSON_AddStringToObject(what, "level", a->level);
+    cJSON_AddBoolToObject(what, "active", a->active);
+    cJSON_AddRawToObject(what, "value", (const char *)value.data);
+    cJSON_AddNumberToObject(what, "limit", a->limit);
+    if (a->unit)
+        cJSON_AddStringToObject(what, "unit", a->unit);
+    buf_free(&value);
+    publish_json(f, mem_format("%s/event/alarm", f->gw->root), what, false);
+}
+
+void field_remember(struct field *f, const char *device, const char *what, struct bytes value)
+{
+    char *name = mem_format("device/%s/%s", device, what);
+
+    notes_put(f->gw->notes, name, value);
+    free(name);
+}
+
+struct bytes field_recall(struct field *f, const char *device, const char *what)
+{
+    char *name = mem_format("device/%s/%s", device, what);
+    struct bytes value = notes_get(f->gw->notes, name);
+
+    free(name);
+    return value;
 }
 
 void field_forget(struct field *f, const char *device)
@@ -201,5 +268,6 @@ void field_forget(struct field *f, const char *device)
     char *topic = mem_format("%s/%s/state", f->gw->root, device);
 
     broker_publish_bytes(f->gw->broker, topic, (struct bytes){0}, 1, true);
+    field_remember(f, device, "cuts", (struct bytes){0});
     free(topic);
 }

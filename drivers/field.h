@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all drivers publish through: readings with their numbers, the presence of devices, and the wake-up of
- * the loop by a driver's thread. Owned by the service `lines`. Loop thread, except field_wake. */
+/* What all drivers publish through: readings with their numbers, alarms, the presence of devices, and the
+ * wake-up of the loop by a driver's thread. Owned by the service `lines`. Loop thread, except field_wake. */
 #ifndef SLUICE_DRIVERS_FIELD_H
 #define SLUICE_DRIVERS_FIELD_H
 
@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "broker/broker.h"
+#include "drivers/publish.h"
 #include "drivers/reading.h"
 
 struct gateway;
@@ -52,13 +53,29 @@ bool field_may_publish(struct field *f);
 struct field_series *field_series(struct field *f, const char *device, const char *group);
 
 /* Gives the reading its number and publishes it, as one message or one for each point. */
-void field_publish(struct field *f, struct field_series *s, struct reading *r, uint8_t qos, bool per_point);
+void field_publish(struct field *f, struct field_series *s, struct reading *r,
+                   const struct publish_group *how);
+
+/* An alarm that has gone on or off. */
+struct field_alarm {
+    const char *device, *group, *point, *level, *unit; /* unit: NULL for none */
+    bool active;
+    double limit;
+    const struct value *value;
+    uint64_t at_us; /* CLOCK_BOOTTIME */
+};
+void field_publish_alarm(struct field *f, const struct field_alarm *a);
 
 /* Presence, retained. since_us: CLOCK_BOOTTIME. */
 void field_publish_state(struct field *f, const char *device, enum device_state state, uint64_t since_us,
                          const char *reason);
 /* The device is no longer configured: its presence is taken back. */
 void field_forget(struct field *f, const char *device);
+
+/* What a driver remembers of a device across restarts, by a name of its own. recall: empty when there is
+ * nothing; valid until it is remembered anew. */
+void field_remember(struct field *f, const char *device, const char *what, struct bytes value);
+struct bytes field_recall(struct field *f, const char *device, const char *what);
 
 /* n of the newest reading that is on disk where anybody durable wanted it, else of the newest published. */
 uint64_t field_committed(struct field *f, struct field_series *s);

@@ -203,6 +203,17 @@ static void report_line(struct conf *c, const struct driver *d, const struct dri
                   line->line->name, load.load * 100);
 }
 
+static void explain(const struct conf_node *root, FILE *report)
+{
+    for (size_t i = 0; i < conf_count(root, "lines"); i++) {
+        struct driver_conf line = conf_of(root, conf_at(root, "lines", i));
+        const struct driver *d = driver_find(conf_string(line.line, "protocol"));
+        if (d->explain)
+            d->explain(&line, report);
+        free(line.devices);
+    }
+}
+
 static void check(struct conf *c, FILE *report)
 {
     const struct conf_node *root = conf_root(c);
@@ -233,6 +244,8 @@ static void check(struct conf *c, FILE *report)
             report_line(c, d, &line, report);
         free(line.devices);
     }
+    if (report)
+        explain(root, report);
 }
 
 /* ---- run ---- */

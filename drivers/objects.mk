@@ -6,6 +6,7 @@ obj-y += drivers/line.o
 obj-y += drivers/lines.o
 obj-y += drivers/port.o
 obj-y += drivers/port_serial.o
+obj-y += drivers/publish.o
 obj-y += drivers/reading.o
 obj-y += drivers/schedule.o
 obj-$(CONFIG_SIM) += drivers/port_sim.o

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 
 /* Record: form (1), boot (4), count (4), taken (8), device, group (each 1 + text), points (2), then for each
- * point its name (1 + text), flags (1: kind | QUALITY | LAG), and what they announce. */
-enum { FORM = 1, KIND_MASK = 0x0f, HAS_QUALITY = 0x10, HAS_LAG = 0x20 };
+ * point its name (1 + text), flags (1: kind | QUALITY | LAG | UNIT), and what they announce. */
+enum { FORM = 1, KIND_MASK = 0x0f, HAS_QUALITY = 0x10, HAS_LAG = 0x20, HAS_UNIT = 0x40 };
 
 static void put_text(struct buf *out, const char *text)
 {
@@ -40,6 +40,10 @@ static void put_value(struct buf *out, const struct value *v)
         buf_u8(out, v->decimals);
         buf_u64(out, v->u);
         break;
+    case VALUE_TEXT:
+        buf_u8(out, v->len);
+        buf_append(out, v->text, v->len);
+        break;
     case VALUE_INT:
     case VALUE_UINT:
     case VALUE_DOUBLE:
@@ -54,13 +58,16 @@ static void put_point(struct buf *out, const struct reading_point *p)
     bool good = p->quality == QUALITY_GOOD;
 
     put_text(out, p->name);
-    buf_u8(out, (uint8_t)((good ? (unsigned)p->value.kind : HAS_QUALITY) | (p->lag_ms ? HAS_LAG : 0)));
+    buf_u8(out, (uint8_t)((good ? (unsigned)p->value.kind : HAS_QUALITY) | (p->lag_ms ? HAS_LAG : 0) |
+                          (p->unit ? HAS_UNIT : 0)));
     if (!good) {
         buf_u8(out, (uint8_t)p->quality);
         buf_u8(out, p->detail);
     }
     if (p->lag_ms)
         buf_u32(out, p->lag_ms);
+    if (p->unit)
+        put_text(out, p->unit);
     if (good)
         put_value(out, &p->value);
 }
@@ -90,7 +97,7 @@ struct head {
 };
 
 struct point {
-    struct bytes name;
+    struct bytes name, unit;
     struct value value;
     enum quality quality;
     uint8_t detail;
@@ -132,6 +139,10 @@ static struct value take_value(struct cursor *c, unsigned kind)
         v.decimals = cursor_u8(c);
         v.u = cursor_u64(c);
         break;
+    case VALUE_TEXT:
+        v.len = cursor_u8(c);
+        v.text = (const char *)cursor_bytes(c, v.len).data;
+        break;
     case VALUE_INT:
     case VALUE_UINT:
     case VALUE_DOUBLE:
@@ -155,14 +166,37 @@ static struct point take_point(struct cursor *c)
     }
     if (flags & HAS_LAG)
         p.lag_ms = cursor_u32(c);
+    if (flags & HAS_UNIT)
+        p.unit = cursor_bytes(c, cursor_u8(c));
     p.value = take_value(c, flags & KIND_MASK);
     return p;
 }
 
+double value_number(const struct value *v)
+{
+    switch (v->kind) {
+    case VALUE_BOOL:
+        return v->b;
+    case VALUE_INT:
+        return (double)v->i;
+    case VALUE_UINT:
+        return (double)v->u;
+    case VALUE_DECIMAL:
+        return (double)v->i / pow(10, v->decimals);
+    case VALUE_FLOAT:
+    case VALUE_DOUBLE:
+        return v->d;
+    case VALUE_NONE:
+    case VALUE_TEXT:
+        break;
+    }
+    return NAN;
+}
+
 void quality_print(struct buf *out, enum quality q, uint8_t detail)
 {
-    static const char *const names[QUALITY_COUNT] = {"good",         "timeout", "crc",    "exception",
-                                                     "out of range", "busy",    "skipped"};
+    static const char *const names[QUALITY_COUNT] = {"good",         "timeout", "crc",     "exception",
+                                                     "out of range", "busy",    "skipped", "stale"};
 
     buf_printf(out, "%s", q < QUALITY_COUNT ? names[q] : "unknown");
     if (q == QUALITY_EXCEPTION)
@@ -204,6 +238,51 @@ static void print_decimal(struct buf *out, int64_t mantissa, unsigned decimals)
         buf_printf(out, ".%s", digits + len - width);
 }
 
+/* Length of the UTF-8 character at p; 0 when there is none. */
+static size_t character(const uint8_t *p, size_t left)
+{
+    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+
+    if (len > left)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool none = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return overlong || none ? 0 : len;
+}
+
+/* A device may hold any bytes; what is no character becomes the replacement character. */
+static void print_text(struct buf *out, struct bytes text, bool json)
+{
+    const uint8_t *p = text.data;
+
+    for (size_t i = 0, len; i < text.len; i += len ? len : 1) {
+        len = character(p + i, text.len - i);
+        if (!len)
+            buf_printf(out, "\xef\xbf\xbd");
+        else if (json && (p[i] < ' ' || p[i] == 0x7f))
+            buf_printf(out, "\\u%04x", p[i]);
+        else if (json && (p[i] == '"' || p[i] == '\\'))
+            buf_printf(out, "\\%c", p[i]);
+        else
+            buf_append(out, p + i, len);
+    }
+}
+
+static void print_quoted(struct buf *out, struct bytes text)
+{
+    buf_u8(out, '"');
+    print_text(out, text, true);
+    buf_u8(out, '"');
+}
+
+static struct bytes text_of(const struct value *v)
+{
+    return (struct bytes){(const uint8_t *)v->text, v->len};
+}
+
 void value_print(struct buf *out, const struct value *v)
 {
     switch (v->kind) {
@@ -227,6 +306,9 @@ void value_print(struct buf *out, const struct value *v)
         break;
     case VALUE_DECIMAL:
         print_decimal(out, v->i, v->decimals);
+        break;
+    case VALUE_TEXT:
+        print_quoted(out, text_of(v));
         break;
     }
 }
@@ -341,5 +423,24 @@ void reading_json_point(struct buf *out, struct bytes record, bool offset_known,
         buf_printf(out, ",\"q\":");
         print_quality(out, &p);
     }
+    if (p.unit.len) {
+        buf_printf(out, ",\"u\":");
+        print_quoted(out, p.unit);
+    }
     buf_u8(out, '}');
+}
+
+void reading_plain_point(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us)
+{
+    struct cursor c = cursor_of(record.data, record.len);
+
+    (void)offset_known, (void)wall_offset_us;
+    take_head(&c);
+    struct point p = take_point(&c);
+    if (c.failed || p.quality != QUALITY_GOOD)
+        return;
+    if (p.value.kind == VALUE_TEXT)
+        print_text(out, text_of(&p.value), false);
+    else
+        value_print(out, &p.value);
 }

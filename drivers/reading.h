@@ -21,16 +21,18 @@ enum value_kind {
     VALUE_FLOAT,   /* d, exact in single precision: printed with the digits of that */
     VALUE_DOUBLE,  /* d */
     VALUE_DECIMAL, /* i × 10^-decimals, exact */
+    VALUE_TEXT,    /* len bytes at text, which belong to whoever made the value */
 };
 
 struct value {
     enum value_kind kind;
-    uint8_t decimals;
+    uint8_t decimals, len;
     union {
         bool b;
         int64_t i;
         uint64_t u;
         double d;
+        const char *text;
     };
 };
 
@@ -43,12 +45,13 @@ enum quality {
     QUALITY_RANGE,     /* not a number that may be published */
     QUALITY_BUSY,      /* the line never fell silent */
     QUALITY_SKIPPED,   /* not asked for, because the device had just fallen silent */
+    QUALITY_STALE,     /* no answer for several polls; said once */
     QUALITY_COUNT,
 };
 
 struct reading_point {
-    const char *name;
-    struct value value; /* published only when the quality is good */
+    const char *name, *unit; /* unit: NULL for none */
+    struct value value;      /* published only when the quality is good */
     enum quality quality;
     uint8_t detail;
     uint32_t lag_ms; /* its exchange ended so long after taken_us */
@@ -65,6 +68,9 @@ struct reading {
 /* Text of a quality: "timeout", "exception 2". */
 void quality_print(struct buf *out, enum quality q, uint8_t detail);
 
+/* As a number; NaN when it is none. */
+double value_number(const struct value *v);
+
 /* The shortest text that reads back as the same number; JSON. */
 void value_print(struct buf *out, const struct value *v);
 
@@ -75,8 +81,11 @@ void reading_encode(struct buf *out, const struct reading *r);
  */
 void reading_json(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
 
-/* {"t":…,"n":…,"v":21.5} or {"t":…,"n":…,"q":"timeout"} of a record's first point. */
+/* {"t":…,"n":…,"v":21.5,"u":"Cel"} or {"t":…,"n":…,"q":"timeout"} of a record's first point. */
 void reading_json_point(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
+
+/* The value alone; nothing when it is not good. */
+void reading_plain_point(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
 
 /* n of a record: boot × 2^32 + count. */
 uint64_t reading_number(const struct reading *r);

@@ -35,41 +35,98 @@ const struct conf_row modbus_rtu_line_rows[] = {
     {"baud", CONF_INT, .def = "19200", .min = 300, .max = 4000000, .help = "bits a second"},
     {"format", CONF_CHOICE, .def = "8E1", .choices = serial_format_names,
      .help = "data bits, parity, stop bits"},
+    {"order", CONF_CHOICE, .def = "ABCD", .choices = value_order_names,
+     .help = "order of the bytes on the wire, A the most significant, for devices and points without their "
+             "own"},
     {"timing", CONF_GROUP, .def = "", .rows = timing_rows, .help = "times on the line"},
     {"dead", CONF_GROUP, .def = "", .rows = dead_rows, .help = "units that do not answer"},
     {0},
 };
 
-static const char *const payload_names[] = {"group", "point", NULL};
+static const struct conf_row clamp_rows[] = {
+    {"min", CONF_FLOAT, .help = "smaller values become this"},
+    {"max", CONF_FLOAT, .help = "larger values become this"},
+    {0},
+};
+
+static const struct conf_row alarm_rows[] = {
+    {"low_low", CONF_FLOAT, .help = "alarm low-low at or below this"},
+    {"low", CONF_FLOAT, .help = "alarm low at or below this"},
+    {"high", CONF_FLOAT, .help = "alarm high at or above this"},
+    {"high_high", CONF_FLOAT, .help = "alarm high-high at or above this"},
+    {"hysteresis", CONF_FLOAT, .def = "0", .min = 0, .max = 1e12,
+     .help = "an alarm ends when the value is so far back inside its limit"},
+    {"for", CONF_DURATION, .def = "0s", .min = 0, .max = 86400000,
+     .help = "an alarm begins when the value has been beyond the limit for so long"},
+    {0},
+};
 
 static const struct conf_row point_rows[] = {
     {"name", CONF_NAME, CONF_REQUIRED, .help = "the value's key in the payload"},
     {"at", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 64,
-     .help = "table and address on the wire, from 0: coil:5, discrete:5, input:7, holding:100, input:7.3"},
+     .help = "table and address: coil:5, discrete:5, input:7, holding:100, input:7.3 for a bit; addresses as "
+             "on the wire, or from 1 where the device has base = 1, which also allows 40101"},
     {"type", CONF_CHOICE, .choices = value_type_names,
      .help = "what the registers hold; bool for coils and discrete inputs, bit for a bit of a register"},
     {"order", CONF_CHOICE, .choices = value_order_names,
      .help = "order of the bytes on the wire, A the most significant; the device's unless given"},
+    {"length", CONF_INT, .min = 1, .max = 250, .help = "characters of a string"},
+    {"layout", CONF_CHOICE, .def = "HL", .choices = value_layout_names,
+     .help = "how a string's characters lie in registers: HL, two, the first in the high byte; LH, two, the "
+             "first in the low byte; H or L, one, in that byte"},
     {"scale", CONF_FLOAT, .def = "1", .help = "the value is what was read times this"},
     {"offset", CONF_FLOAT, .def = "0", .help = "plus this"},
+    {"clamp", CONF_GROUP, .rows = clamp_rows, .help = "limits that the value is kept within"},
+    {"names", CONF_STRINGS, .help = "names of numbers, published in their place: \"3 = running\""},
+    {"unit", CONF_STRING, .min = 1, .max = 32, .help = "unit of measure (UCUM), as in Cel or kW"},
+    {"deadband", CONF_FLOAT, .min = 0, .max = 1e300,
+     .help = "with publish = \"change\": the least change that is published"},
+    {"deadband_pct", CONF_FLOAT, .min = 0, .max = 1000,
+     .help = "the same, in percent of what was published last"},
+    {"alarm", CONF_GROUP, .rows = alarm_rows, .help = "limits whose passing is an event"},
     {0},
 };
 
 static const struct conf_row group_rows[] = {
     {"every", CONF_DURATION, CONF_REQUIRED, .min = 10, .max = 86400000.0 * 30, .help = "time between polls"},
+    {"alarm_every", CONF_DURATION, .min = 10, .max = 86400000.0 * 30,
+     .help = "time between polls while a point of the group is in alarm"},
+    {"publish", CONF_CHOICE, .def = "always", .choices = publish_mode_names,
+     .help = "every poll, or only what has changed"},
+    {"heartbeat", CONF_DURATION, .min = 100, .max = 86400000.0 * 30,
+     .help = "publish after this time even if nothing has changed"},
+    {"min_interval", CONF_DURATION, .def = "0s", .min = 0, .max = 86400000.0 * 30,
+     .help = "publish a point at most once in this time, unless its quality changes"},
+    {"stale_after", CONF_INT, .def = "3", .min = 1, .max = 1000,
+     .help = "so many polls in a row without an answer make the group's values stale, which is said once"},
     {"qos", CONF_INT, .def = "1", .min = 0, .max = 2, .help = "QoS that readings are published with"},
-    {"payload", CONF_CHOICE, .def = "group", .choices = payload_names,
-     .help = "one message for the group or one for each point"},
+    {"retain", CONF_BOOL, .def = "false", .help = "keep the last reading for those who come later"},
+    {"payload", CONF_CHOICE, .def = "group", .choices = publish_payload_names,
+     .help = "one JSON message for the group, one for each point, or each point's value alone as text"},
     {"points", CONF_LIST, CONF_REQUIRED, .rows = point_rows, .help = "what is read"},
+    {0},
+};
+
+static const struct conf_row limit_rows[] = {
+    {"registers", CONF_INT, .def = "125", .min = 1, .max = 125, .help = "most registers in one request"},
+    {"bits", CONF_INT, .def = "2000", .min = 1, .max = 2000,
+     .help = "most coils or discrete inputs in one request"},
+    {"gap", CONF_INT, .min = 0, .max = 125,
+     .help = "most registers that nobody wants between two that are read together; by what they cost on this "
+             "line unless given"},
+    {"forbidden", CONF_STRINGS, .help = "addresses that no request touches: \"holding:100-119\""},
     {0},
 };
 
 const struct conf_row modbus_device_rows[] = {
     {"unit", CONF_INT, CONF_REQUIRED, .min = 1, .max = 247, .help = "the device's address on the line"},
-    {"order", CONF_CHOICE, .def = "ABCD", .choices = value_order_names,
-     .help = "order of the bytes on the wire, A the most significant"},
+    {"base", CONF_INT, .def = "0", .min = 0, .max = 1,
+     .help = "number of the first register or bit in this device's list: 0 as on the wire, 1 as in 40001"},
+    {"order", CONF_CHOICE, .choices = value_order_names,
+     .help = "order of the bytes on the wire, A the most significant; the line's unless given"},
     {"response", CONF_DURATION, .min = 10, .max = 60000,
      .help = "how long this unit may take to begin its answer; the line's timing.response unless given"},
+    {"limits", CONF_GROUP, .def = "", .rows = limit_rows, .help = "what the device can be asked"},
     {"groups", CONF_TABLE, CONF_REQUIRED, .rows = group_rows, .help = "points that are read together"},
     {0},
 };
@@ -137,46 +194,153 @@ static void check_overlap(struct conf *c, const struct conf_node *at, const stru
                   b->address + b->count - 1u, a->address, a->address + a->count - 1u);
 }
 
-static void check_points(struct conf *c, const struct conf_node *device, const struct conf_node *group)
+/* A point that the device must not be asked for, or cannot be in one piece. */
+static void check_limits(struct conf *c, const struct conf_node *at, const struct plan_limits *l,
+                         const struct modbus_point *p)
 {
-    size_t count = conf_count(group, "points"), good = 0;
-    struct modbus_point *points = mem_alloc((count + 1) * sizeof *points);
+    const struct plan_block b = {p->table, p->address, p->count};
+
+    for (size_t i = 0; i < l->forbidden_count; i++)
+        if (l->forbidden[i].table == p->table && l->forbidden[i].first < p->address + p->count &&
+            l->forbidden[i].last >= p->address)
+            conf_error(c, at, "point %s lies in a range that limits.forbidden names", p->name);
+    if (p->count > plan_most(l, b.table))
+        conf_warn(
+            c, at,
+            "point %s has %u registers and limits allow %u in a request; it is read in one all the same, "
+            "as parts would not belong together",
+            p->name, p->count, plan_most(l, b.table));
+}
+
+struct checked {
+    struct conf *c;
+    const struct conf_node *line, *device, *group;
+    const struct plan_limits *limits;
+};
+
+static void check_names(const struct checked *k, size_t index)
+{
+    const struct conf_node *n = conf_at(k->group, "points", index);
+
+    for (size_t i = 0; i < index; i++)
+        if (n->name[0] && !strcmp(conf_at(k->group, "points", i)->name, n->name))
+            conf_error(k->c, n, "point %s is in group %s twice; give it another name", n->name,
+                       k->group->name);
+}
+
+static bool check_point(const struct checked *k, size_t index, struct modbus_point *out)
+{
+    const struct conf_node *n = conf_at(k->group, "points", index);
     char error[256];
 
-    if (!count && !is_blank(group, "points"))
-        conf_error(c, group, "group %s has no points; add some, or take it out", group->name);
+    check_names(k, index);
+    if (is_blank(n, "at") || is_blank(n, "type") || is_blank(n, "order"))
+        return false;
+    if (!modbus_point_read(k->line, k->device, n, out, error, sizeof error)) {
+        conf_error(k->c, n, "%s", error);
+        return false;
+    }
+    check_limits(k->c, n, k->limits, out);
+    return true;
+}
+
+static void check_points(const struct checked *k)
+{
+    size_t count = conf_count(k->group, "points"), good = 0;
+    struct modbus_point *points = mem_alloc((count + 1) * sizeof *points);
+
+    if (!count && !is_blank(k->group, "points"))
+        conf_error(k->c, k->group, "group %s has no points; add some, or take it out", k->group->name);
     for (size_t i = 0; i < count; i++) {
-        const struct conf_node *n = conf_at(group, "points", i);
-        for (size_t k = 0; k < i; k++)
-            if (n->name[0] && !strcmp(conf_at(group, "points", k)->name, n->name))
-                conf_error(c, n, "point %s is in group %s twice; give it another name", n->name, group->name);
-        struct modbus_point *p = &points[good];
-        if (is_blank(n, "at") || is_blank(n, "type") || is_blank(n, "order"))
+        if (!check_point(k, i, &points[good]))
             continue;
-        if (!modbus_point_read(device, n, p, error, sizeof error)) {
-            conf_error(c, n, "%s", error);
-            continue;
-        }
-        p->name = (char *)(uintptr_t)n->name;
-        for (size_t k = 0; k < good; k++)
-            check_overlap(c, n, &points[k], p);
+        for (size_t other = 0; other < good; other++)
+            check_overlap(k->c, conf_at(k->group, "points", i), &points[other], &points[good]);
         good++;
     }
+    while (good)
+        modbus_point_free(&points[--good]);
     free(points);
+}
+
+static void check_times(struct conf *c, const struct conf_node *group)
+{
+    const struct conf_node *faster = conf_get(group, "alarm_every"), *beat = conf_get(group, "heartbeat");
+
+    if (faster && faster->given && faster->i > conf_int(group, "every"))
+        conf_error(c, faster, "alarm_every = %s is slower than every = %s; give a shorter time", faster->s,
+                   conf_string(group, "every"));
+    if (beat && beat->given && beat->i < conf_int(group, "min_interval"))
+        conf_error(c, beat, "heartbeat = %s is shorter than min_interval = %s; give a longer time", beat->s,
+                   conf_string(group, "min_interval"));
+}
+
+static void check_forbidden(struct conf *c, const struct conf_node *device)
+{
+    const struct conf_node *limits = conf_get(device, "limits");
+    unsigned base = (unsigned)conf_int(device, "base");
+    struct plan_range range;
+
+    for (size_t i = 0; i < conf_count(limits, "forbidden"); i++) {
+        const struct conf_node *n = conf_at(limits, "forbidden", i);
+        if (!modbus_range_read(n->s, base, &range))
+            conf_error(c, n,
+                       "forbidden: \"%s\" is no range; write \"holding:100-119\", with addresses from %u",
+                       n->s, base);
+    }
+}
+
+static void check_device(struct conf *c, const struct conf_node *line, const struct conf_node *device)
+{
+    struct plan_limits limits = modbus_limits_of(device);
+
+    check_forbidden(c, device);
+    if (!conf_count(device, "groups") && !is_blank(device, "groups"))
+        conf_error(c, device,
+                   "device %s has no groups; add one, as in groups = { all = { every = \"1s\"; points = "
+                   "( … ); }; }",
+                   device->name);
+    for (size_t i = 0; i < conf_count(device, "groups"); i++) {
+        const struct conf_node *group = conf_at(device, "groups", i);
+        check_points(&(struct checked){c, line, device, group, &limits});
+        check_times(c, group);
+    }
+    free((void *)(uintptr_t)limits.forbidden);
 }
 
 void modbus_check(struct conf *c, const struct driver_conf *line)
 {
     check_port(c, line->line);
     check_units(c, line);
-    for (size_t i = 0; i < line->device_count; i++) {
-        const struct conf_node *d = line->devices[i];
-        if (!conf_count(d, "groups") && !is_blank(d, "groups"))
-            conf_error(c, d,
-                       "device %s has no groups; add one, as in groups = { all = { every = \"1s\"; points = "
-                       "( … ); }; }",
-                       d->name);
-        for (size_t k = 0; k < conf_count(d, "groups"); k++)
-            check_points(c, d, conf_at(d, "groups", k));
+    for (size_t i = 0; i < line->device_count; i++)
+        check_device(c, line->line, line->devices[i]);
+}
+
+/* ---- what goes over the wire ---- */
+
+static void explain_group(const struct conf_node *line, const struct conf_node *device,
+                          const struct conf_node *group, FILE *out)
+{
+    char error[256];
+
+    for (size_t i = 0; i < conf_count(group, "points"); i++) {
+        const struct conf_node *n = conf_at(group, "points", i);
+        struct modbus_point p;
+        if (!modbus_point_read(line, device, n, &p, error, sizeof error))
+            continue;
+        if (p.echo)
+            fprintf(out, "%s/%s/%s: %s is read with code %d at wire address %u, %u %s\n", device->name,
+                    group->name, n->name, conf_string(n, "at"), (int)p.table, p.address, p.count,
+                    table_is_bits(p.table) ? "bit"
+                    : p.count == 1         ? "register"
+                                           : "registers");
+        modbus_point_free(&p);
     }
+}
+
+void modbus_explain(const struct driver_conf *line, FILE *out)
+{
+    for (size_t i = 0; i < line->device_count; i++)
+        for (size_t k = 0; k < conf_count(line->devices[i], "groups"); k++)
+            explain_group(line->line, line->devices[i], conf_at(line->devices[i], "groups", k), out);
 }

@@ -9,4 +9,7 @@ extern const struct conf_row modbus_rtu_line_rows[], modbus_device_rows[];
 
 void modbus_check(struct conf *c, const struct driver_conf *line);
 
+/* struct driver's explain. */
+void modbus_explain(const struct driver_conf *line, FILE *out);
+
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a Modbus line's configuration says, made ready: devices, groups, points, and the requests that read
- * them. Made on the loop's thread from a checked configuration, then immutable; the line's thread reads it.
- */
+ * them. Made on the loop's thread from a checked configuration, then immutable but for `hurry`; the line's
+ * thread reads it. */
 #ifndef SLUICE_DRIVERS_MODBUS_DEVICE_H
 #define SLUICE_DRIVERS_MODBUS_DEVICE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,32 +13,33 @@
 #include "base/conf.h"
 #include "drivers/driver.h"
 #include "drivers/modbus/plan.h"
-#include "drivers/modbus/value.h"
+#include "drivers/modbus/point.h"
 #include "drivers/port.h"
+#include "drivers/publish.h"
 #include "drivers/schedule.h"
 
-struct modbus_point {
-    char *name;
-    enum modbus_table table;
-    uint16_t address, count; /* on the wire; registers or bits */
-    uint16_t block;          /* index into the group's blocks */
-    struct value_spec spec;
+struct modbus_plan {
+    struct plan_block *blocks;
+    size_t block_count;
+    uint16_t *block_of; /* by point: index into blocks */
 };
 
 struct modbus_group {
     char *name;
-    uint64_t period_us;
-    uint8_t qos;
-    bool per_point;
+    uint64_t period_us, alarm_period_us; /* alarm: while a point is in alarm */
+    unsigned stale_after;                /* polls in a row without an answer */
+    struct publish_group publish;
     struct modbus_point *points;
-    struct plan_block *blocks;
-    size_t point_count, block_count;
+    size_t point_count;
+    size_t text_room;  /* for the texts of all points */
+    atomic_bool hurry; /* a point is in alarm; the loop says so to the line's thread */
 };
 
 struct modbus_device {
     char *name;
     uint8_t unit;
     uint32_t response_us;
+    struct plan_limits limits; /* its cuts: what was learnt before, set before the line starts; owned */
     struct modbus_group *groups;
     size_t group_count;
 };
@@ -57,11 +59,18 @@ struct modbus_line {
 struct modbus_line *modbus_line_new(const struct driver_conf *line);
 void modbus_line_free(struct modbus_line *m);
 
+/* What the device can be asked; its forbidden ranges are one allocation of the caller's. */
+struct plan_limits modbus_limits_of(const struct conf_node *device);
+
+/* The requests that read a group, within the device's limits. */
+void modbus_plan_make(struct modbus_plan *out, const struct plan_cost *cost, const struct plan_limits *limits,
+                      const struct modbus_group *g);
+void modbus_plan_free(struct modbus_plan *plan);
+
+/* Tells the points and limits of two configurations of a device apart. */
+uint64_t modbus_device_shape(const struct modbus_device *d);
+
 /* What the line will be busy with. */
 void modbus_predict(const struct modbus_line *m, struct driver_load *out);
-
-/* A point's rows read, without its name. False when they do not fit together, and why. */
-bool modbus_point_read(const struct conf_node *device, const struct conf_node *point,
-                       struct modbus_point *out, char *error, size_t size);
 
 #endif

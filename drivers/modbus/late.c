@@ -69,20 +69,21 @@ static bool in_two(const struct late *l, const struct plan_block *b, unsigned at
     return reply_len(&parts[0]) != reply_len(&parts[1]) && is_safe(l, &parts[0]) && is_safe(l, &parts[1]);
 }
 
-static bool wider(const struct late *l, const struct plan_block *b, struct plan_block *out)
+static bool wider(const struct late *l, const struct plan_block *b, const struct plan_limits *limits,
+                  struct plan_block *out)
 {
-    unsigned step = step_of(b), most = table_is_bits(b->table) ? PLAN_BITS_MAX : PLAN_REGISTERS_MAX;
-
-    for (unsigned count = b->count + step; count <= most && b->address + count <= 65536; count += step) {
-        *out = *b;
+    *out = *b;
+    for (unsigned count = b->count + step_of(b); count <= plan_most(limits, b->table); count += step_of(b)) {
         out->count = (uint16_t)count;
+        if (!plan_allows(limits, out))
+            return false;
         if (is_safe(l, out))
             return true;
     }
     return false;
 }
 
-unsigned late_parts(const struct late *l, const struct plan_block *b,
+unsigned late_parts(const struct late *l, const struct plan_block *b, const struct plan_limits *limits,
                     bool (*may_cut)(void *arg, unsigned address), void *arg, struct plan_block parts[2])
 {
     parts[0] = *b;
@@ -91,16 +92,15 @@ unsigned late_parts(const struct late *l, const struct plan_block *b,
     for (unsigned at = step_of(b); at < b->count; at += step_of(b))
         if (may_cut(arg, b->address + at) && in_two(l, b, at, parts))
             return 2;
-    return wider(l, b, &parts[0]) ? 1 : 0;
+    return wider(l, b, limits, &parts[0]) ? 1 : 0;
 }
 
-struct plan_block late_probe(const struct late *l, const struct plan_block *b)
+struct plan_block late_probe(const struct late *l, const struct plan_block *b,
+                             const struct plan_limits *limits)
 {
-    struct plan_block out = *b;
+    struct plan_block out = *b, wide;
 
     if (out.count > step_of(b))
         out.count = (uint16_t)step_of(b);
-    if (!is_safe(l, &out))
-        wider(l, &out, &out);
-    return out;
+    return !is_safe(l, &out) && wider(l, &out, limits, &wide) ? wide : out;
 }

@@ -33,13 +33,14 @@ void late_expire(struct late *l, uint64_t now_us);
  * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
 
-/* How to read the block: as it is, in two parts cut where may_cut(arg, address) says so, or as one read that
- * goes on behind its end (then parts[0].count is larger than the block's). Returns the number of parts; 0
- * when there is no safe way. */
-unsigned late_parts(const struct late *l, const struct plan_block *b,
+/* How to read the block, which is within limits: as it is, in two parts cut where may_cut(arg, address) says
+ * so, or as one read that goes on behind its end (then parts[0].count is larger than the block's). Returns
+ * the number of parts; 0 when there is no safe way. */
+unsigned late_parts(const struct late *l, const struct plan_block *b, const struct plan_limits *limits,
                     bool (*may_cut)(void *arg, unsigned address), void *arg, struct plan_block parts[2]);
 
 /* The shortest safe read that begins where the block begins; for asking whether the unit is there. */
-struct plan_block late_probe(const struct late *l, const struct plan_block *b);
+struct plan_block late_probe(const struct late *l, const struct plan_block *b,
+                             const struct plan_limits *limits);
 
 #endif

@@ -4,12 +4,16 @@ obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/crc.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/device.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/driver_rtu.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/exchange.o
+obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/front.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/judge.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/late.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/plan.o
+obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/point.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/poller.o
+obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/polls.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/rtu.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/value.o
+obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/value_types.o
 driver-$(CONFIG_MODBUS_RTU) += driver_modbus_rtu:modbus-rtu:modbus
 feature-$(CONFIG_MODBUS_RTU) += protocol=modbus-rtu:CONFIG_MODBUS_RTU
 feature-$(CONFIG_MODBUS_RTU) += devices:CONFIG_MODBUS_RTU

@@ -23,6 +23,27 @@ uint64_t plan_read_us(const struct plan_cost *c, enum modbus_table table, unsign
            c->turnaround_us + 2 * c->timing.silence_us;
 }
 
+unsigned plan_most(const struct plan_limits *l, enum modbus_table table)
+{
+    return table_is_bits(table) ? l->bits : l->registers;
+}
+
+bool plan_allows(const struct plan_limits *l, const struct plan_block *b)
+{
+    unsigned end = b->address + (unsigned)b->count;
+
+    if (b->count > plan_most(l, b->table) || end > 65536)
+        return false;
+    for (size_t i = 0; i < l->forbidden_count; i++)
+        if (l->forbidden[i].table == b->table && l->forbidden[i].first < end &&
+            l->forbidden[i].last >= b->address)
+            return false;
+    for (size_t i = 0; i < l->cut_count; i++)
+        if (l->cuts[i].table == b->table && l->cuts[i].address > b->address && l->cuts[i].address < end)
+            return false;
+    return true;
+}
+
 static int by_place(const void *a, const void *b)
 {
     const struct plan_item *x = *(struct plan_item *const *)a, *y = *(struct plan_item *const *)b;
@@ -40,17 +61,24 @@ struct step {
     size_t from;
 };
 
-static void try_blocks(const struct plan_cost *c, struct plan_item *const *sorted, size_t first, size_t count,
-                       struct step *steps)
+static bool gap_is_too_wide(const struct plan_limits *l, enum modbus_table table, unsigned gap)
+{
+    return l->gap != PLAN_GAP_BY_COST && gap > (unsigned)l->gap * (table_is_bits(table) ? 16 : 1);
+}
+
+static void try_blocks(const struct plan_cost *c, const struct plan_limits *l,
+                       struct plan_item *const *sorted, size_t first, size_t count, struct step *steps)
 {
     enum modbus_table table = sorted[first]->table;
-    unsigned most = table_is_bits(table) ? PLAN_BITS_MAX : PLAN_REGISTERS_MAX;
     unsigned begin = sorted[first]->address, end = begin;
 
     for (size_t i = first; i < count && sorted[i]->table == table; i++) {
-        unsigned item_end = sorted[i]->address + (unsigned)sorted[i]->count;
+        unsigned at = sorted[i]->address, item_end = at + (unsigned)sorted[i]->count;
+        if (at > end && gap_is_too_wide(l, table, at - end))
+            break;
         end = item_end > end ? item_end : end;
-        if (end - begin > most)
+        const struct plan_block b = {table, (uint16_t)begin, (uint16_t)(end - begin)};
+        if (i > first && !plan_allows(l, &b))
             break;
         uint64_t cost = steps[first].best + plan_read_us(c, table, end - begin);
         if (cost < steps[i + 1].best)
@@ -70,7 +98,8 @@ static struct plan_block block_of(struct plan_item *const *sorted, size_t from, 
     return (struct plan_block){sorted[from]->table, (uint16_t)begin, (uint16_t)(end - begin)};
 }
 
-size_t plan_make(const struct plan_cost *c, struct plan_item *items, size_t count, struct plan_block **blocks)
+size_t plan_make(const struct plan_cost *c, const struct plan_limits *l, struct plan_item *items,
+                 size_t count, struct plan_block **blocks)
 {
     struct plan_item **sorted = mem_alloc((count + 1) * sizeof *sorted);
     struct step *steps = mem_alloc((count + 1) * sizeof *steps);
@@ -82,7 +111,7 @@ size_t plan_make(const struct plan_cost *c, struct plan_item *items, size_t coun
     }
     qsort(sorted, count, sizeof *sorted, by_place);
     for (size_t i = 0; i < count; i++)
-        try_blocks(c, sorted, i, count, steps);
+        try_blocks(c, l, sorted, i, count, steps);
     for (size_t at = count; at; at = steps[at].from)
         made++;
     *blocks = mem_alloc((made + 1) * sizeof **blocks);

@@ -32,6 +32,29 @@ struct plan_block {
     uint16_t address, count;
 };
 
+/* Addresses that no request may touch; last is one of them. */
+struct plan_range {
+    enum modbus_table table;
+    uint16_t first, last;
+};
+
+/* No request goes from before this address to it or beyond: what was learnt from refusals. */
+struct plan_cut {
+    enum modbus_table table;
+    uint16_t address;
+};
+
+enum { PLAN_GAP_BY_COST = -1 };
+
+struct plan_limits {
+    uint16_t registers, bits; /* most in one request */
+    int gap;                  /* most registers (or 16 bits) that nobody wants, side by side */
+    const struct plan_range *forbidden;
+    size_t forbidden_count;
+    const struct plan_cut *cuts;
+    size_t cut_count;
+};
+
 struct plan_cost {
     struct rtu_timing timing;
     uint32_t turnaround_us; /* of a unit */
@@ -40,8 +63,14 @@ struct plan_cost {
 /* Time on the line of one read: request, turnaround, reply, and the silence after each. */
 uint64_t plan_read_us(const struct plan_cost *c, enum modbus_table table, unsigned count);
 
-/* Blocks in the order of table and address; *blocks is one allocation of the caller's. Returns how many. */
-size_t plan_make(const struct plan_cost *c, struct plan_item *items, size_t count,
-                 struct plan_block **blocks);
+unsigned plan_most(const struct plan_limits *l, enum modbus_table table);
+
+/* True when the device may be asked for these addresses in one request. */
+bool plan_allows(const struct plan_limits *l, const struct plan_block *b);
+
+/* Blocks in the order of table and address; *blocks is one allocation of the caller's. Returns how many. An
+ * item alone is read even where the limits do not allow it. */
+size_t plan_make(const struct plan_cost *c, const struct plan_limits *l, struct plan_item *items,
+                 size_t count, struct plan_block **blocks);
 
 #endif

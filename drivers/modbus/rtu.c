@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 struct rtu {
@@ -92,14 +92,6 @@ int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len)
     return -EBADMSG;
 }
 
-uint64_t rtu_now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 /* A request is shorter than any tty's buffer, so a tty that takes only a part is not well. */
 static int send_request(struct exchange *x, int tty_fd)
 {
@@ -109,7 +101,7 @@ static int send_request(struct exchange *x, int tty_fd)
         return -errno;
     if (sent != (ssize_t)x->frame_len)
         return -EIO;
-    exchange_sent(x, rtu_now_us());
+    exchange_sent(x, clock_boot_us());
     return 0;
 }
 
@@ -119,14 +111,14 @@ static int take_bytes(struct exchange *x, int tty_fd)
     ssize_t got;
 
     while ((got = read(tty_fd, data, sizeof data)) > 0)
-        exchange_bytes(x, data, (size_t)got, rtu_now_us());
+        exchange_bytes(x, data, (size_t)got, clock_boot_us());
     return got < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
 }
 
 static int wait_for_bytes(int tty_fd, int stop_fd, uint64_t until_us)
 {
     struct pollfd fds[2] = {{.fd = tty_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
-    uint64_t now = rtu_now_us();
+    uint64_t now = clock_boot_us();
     uint64_t left = until_us > now ? until_us - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000), (long)(left % 1000000 * 1000)};
 
@@ -145,7 +137,7 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
         uint64_t until_us;
         /* The time first: what has not come by then is not there. The other way round a thread that was put
          * aside between the two would find a gap where bytes are waiting. */
-        uint64_t now = rtu_now_us();
+        uint64_t now = clock_boot_us();
         int err = take_bytes(x, tty_fd);
         if (err)
             return err;
@@ -168,7 +160,7 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
 int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, uint64_t until_us)
 {
     for (;;) {
-        uint64_t wake_us, now = rtu_now_us();
+        uint64_t wake_us, now = clock_boot_us();
         int err = take_bytes(x, tty_fd);
         if (err)
             return err;

@@ -22,9 +22,6 @@ int rtu_frame(struct rtu *r, uint8_t unit, const uint8_t *pdu, size_t len, uint8
 /* Passes an accepted reply through libmodbus. 0, or -EBADMSG when it does not take it. */
 int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len);
 
-/* CLOCK_MONOTONIC in microseconds: the clock of rtu_run and rtu_listen. */
-uint64_t rtu_now_us(void);
-
 /* Runs the exchange that has begun to its end. 0; -ECANCELED when stop_fd became readable; another -E… when
  * the tty is lost. */
 int rtu_run(struct exchange *x, int tty_fd, int stop_fd);

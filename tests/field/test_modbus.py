@@ -1,129 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modbus lines of the running daemon: against slaves that are not ours, against what mbpoll reads, and through what a
 line in the field goes through."""
-import json
-import os
-import shutil
 import struct
-import subprocess
-import sys
 import time
 
-import paho.mqtt.client as mqtt
 import pytest
-from daemon import SLUICECTL, SLUICED, Process, Sluiced, wait_for
+from daemon import SLUICED, Sluiced, wait_for
+from field import (FAST, Watcher, X, check, conf, device, line, mbpoll, pair, point, pymodbus, site, status)
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
 
-TYPES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float32": "f", "float64": "d"}
 ORDERS = ["ABCD", "CDAB", "BADC", "DCBA"]
-VALUES = {"int16": -12345, "uint16": 54321, "int32": -1234567890, "uint32": 0xDEADBEEF, "int64": -1234567890123456789,
-          "uint64": 0xFEDCBA9876543210, "float32": 21.5, "float64": -2.718281828459045e100}
+ORDERS_OF_8 = ["ABCDEFGH", "GHEFCDAB", "BADCFEHG", "HGFEDCBA", "CDABGHEF", "EFGHABCD", "DCBAHGFE", "FEHGBADC"]
+# type: what is read, and the bytes that mean it, the most significant first
+VALUES = {
+    "int16": (-12345, struct.pack(">h", -12345)), "uint16": (54321, struct.pack(">H", 54321)),
+    "int32": (-1234567890, struct.pack(">i", -1234567890)), "uint32": (0xDEADBEEF, struct.pack(">I", 0xDEADBEEF)),
+    "int48": (-123456789012345 // 2, (-123456789012345 // 2).to_bytes(6, "big", signed=True)),
+    "uint48": (0xFEDCBA987654, bytes.fromhex("fedcba987654")),
+    "int64": (-1234567890123456789, struct.pack(">q", -1234567890123456789)),
+    "uint64": (0xFEDCBA9876543210, struct.pack(">Q", 0xFEDCBA9876543210)),
+    "float16": (-0.15625, struct.pack(">e", -0.15625)), "float32": (21.5, struct.pack(">f", 21.5)),
+    "float64": (-2.718281828459045e100, struct.pack(">d", -2.718281828459045e100)),
+    "bcd16": (9081, bytes.fromhex("9081")), "bcd32": (12345678, bytes.fromhex("12345678")),
+    "epoch32": ("2026-11-24T20:05:59Z", (1795550759).to_bytes(4, "big")),
+}
 
-SLAVE = """
-import sys
-from pymodbus.datastore import ModbusSequentialDataBlock as Block, ModbusServerContext, ModbusSlaveContext
-from pymodbus.server import StartSerialServer
-from pymodbus.transaction import ModbusRtuFramer
-regs = [int(x) for x in sys.argv[2].split(",")]
-bits = [i % 3 == 0 for i in range(64)]
-unit = ModbusSlaveContext(hr=Block(0, regs), ir=Block(0, list(reversed(regs))), co=Block(0, bits),
-                          di=Block(0, [not b for b in bits]), zero_mode=True)
-StartSerialServer(context=ModbusServerContext(slaves={1: unit, 7: unit}, single=False), framer=ModbusRtuFramer,
-                  port=sys.argv[1], baudrate=19200, parity="N", stopbits=1, timeout=0.05)
-"""
+
+def on_wire(order, big):
+    """Bytes of falling significance as a device of that order sends them."""
+    if len(order) == 8:
+        return bytes(big["ABCDEFGH".index(c)] for c in order)
+    words = [big[i:i + 2] for i in range(0, len(big), 2)]
+    if order in ("CDAB", "DCBA"):
+        words.reverse()
+    return b"".join(w[::-1] if order in ("BADC", "DCBA") else w for w in words)
 
 
 def layout():
     """[(name, type, order, address)] of one value of each type in each order, and the registers that hold them."""
     rows, regs = [], []
-    for kind, code in TYPES.items():
-        for order in ORDERS:
+    for kind, (_, big) in VALUES.items():
+        for order in ORDERS + (ORDERS_OF_8 if len(big) == 8 else []):
             rows.append((f"{kind}.{order}", kind, order, len(regs)))
-            words = list(struct.unpack(f">{struct.calcsize(code) // 2}H", struct.pack(">" + code, VALUES[kind])))
-            if order in ("CDAB", "DCBA"):
-                words.reverse()
-            if order in ("BADC", "DCBA"):
-                words = [(w >> 8 | w << 8) & 0xFFFF for w in words]
-            regs += words
+            regs += struct.unpack(f">{len(big) // 2}H", on_wire(order, big))
     return rows, regs
-
-
-class Watcher:
-    """All that the daemon publishes, in order, as (topic, payload, retained)."""
-
-    def __init__(self, daemon):
-        self.got = []
-        self.client = mqtt.Client()
-        self.client.on_message = lambda c, u, m: self.got.append((m.topic, m.payload.decode(), m.retain))
-        self.client.connect("127.0.0.1", daemon.port)
-        self.client.subscribe("#", 1)
-        self.client.loop_start()
-
-    def on(self, end):
-        return [json.loads(p) if p else None for t, p, _ in list(self.got) if t.endswith(end)]
-
-    def wait(self, end, condition=lambda p: True, seconds=20):
-        return wait_for(lambda: next((p for p in self.on(end) if p is not None and condition(p)), None), seconds,
-                        f"{end} among {self.got[-20:]}")
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@pytest.fixture
-def ending():
-    """ending(x) gives x back and ends it after the test."""
-    things = []
-    yield lambda x: things.append(x) or x
-    for x in reversed(things):
-        x.close() if hasattr(x, "close") else x.kill()
-
-
-def status(daemon):
-    done = subprocess.run([SLUICECTL, "-c", daemon.conf_path, "--json", "status"], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def conf(lines, devices):
-    return f"lines = ( {', '.join(lines)} );\ndevices = ( {', '.join(devices)} );\n"
-
-
-def line(port, name="a", more='baud = 19200; format = "8N1";'):
-    return f'{{ name = "{name}"; protocol = "modbus-rtu"; port = "{port}"; {more} }}'
-
-
-def device(name, unit, points, every="100ms", on="a", more="", group=""):
-    return (f'{{ name = "{name}"; line = "{on}"; unit = {unit}; {more} groups = {{ g = {{ every = "{every}"; {group} '
-            f'points = ( {", ".join(points)} ); }}; }}; }}')
-
-
-def point(name, at, kind=None, more=""):
-    return f'{{ name = "{name}"; at = "{at}"; ' + (f'type = "{kind}"; ' if kind else "") + more + "}"
-
-
-def pair(folder, ending):
-    """Two ptys back to back."""
-    master, slave = folder / "m", folder / "s"
-    socat = Process([shutil.which("socat"), f"pty,raw,echo=0,link={master}", f"pty,raw,echo=0,link={slave}"],
-                    folder / "socat.log").start()
-    ending(socat)
-    wait_for(lambda: master.exists() and slave.exists(), what="socat")
-    return master, slave, socat
-
-
-def pymodbus(folder, slave, regs, ending):
-    script = folder / "slave.py"
-    script.write_text(SLAVE)
-    return ending(Process([sys.executable, script, slave, ",".join(map(str, regs))], folder / "slave.log").start())
-
-
-def mbpoll(port, *args):
-    done = subprocess.run(["mbpoll", "-m", "rtu", "-b", "19200", "-P", "none", "-0", "-1", "-q", *map(str, args), str(port)],
-                          capture_output=True, text=True, timeout=20)
-    return done.returncode, done.stdout + done.stderr
 
 
 def mbpoll_value(port, kind, order, at):
@@ -142,11 +63,29 @@ def mbpoll_value(port, kind, order, at):
     return signed % 2**bits if kind.startswith("u") else (signed + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
 
 
+def mbpoll_words(port, count):
+    """All holding registers, as mbpoll reads them."""
+    words = []
+    while len(words) < count:
+        code, text = mbpoll(port, "-a", 1, "-t", "4:hex", "-r", len(words), "-c", min(100, count - len(words)))
+        assert code == 0, text
+        words += [int(row.split("0x")[1], 16) for row in text.splitlines() if "0x" in row]
+    return words
+
+
+def meaning(order, words):
+    """The bytes of falling significance, from what came over the wire in that order."""
+    data = struct.pack(f">{len(words)}H", *words)
+    places = on_wire(order, bytes(range(len(data))))
+    return bytes(data[places.index(i)] for i in range(len(data)))
+
+
 def test_every_type_and_order_as_a_foreign_slave_has_them_and_mbpoll_reads_them(tmp_path, ending):
     rows, regs = layout()
     master, slave, _ = pair(tmp_path, ending)
     pymodbus(tmp_path, slave, regs + [0] * 64, ending)
     wait_for(lambda: mbpoll(master, "-a", 1, "-t", "4", "-r", 0, "-c", 1)[0] == 0, 20, "the slave")
+    words = mbpoll_words(master, len(regs))
     judged = {name: mbpoll_value(master, kind, order, at) for name, kind, order, at in rows}
     points = [point(name, f"holding:{at}", kind, f'order = "{order}";') for name, kind, order, at in rows]
     bits = [point(f"co{i}", f"coil:{i}") for i in range(20)] + [point(f"di{i}", f"discrete:{i}") for i in range(20)]
@@ -158,7 +97,9 @@ def test_every_type_and_order_as_a_foreign_slave_has_them_and_mbpoll_reads_them(
     watcher = ending(Watcher(daemon))
     got = watcher.wait("dev/data/g", lambda p: "q" not in p)["v"]
     for name, kind, order, at in rows:
-        assert got[name] == VALUES[kind], name
+        value, big = VALUES[kind]
+        assert got[name] == value, name
+        assert meaning(order, words[at:at + len(big) // 2]) == big, name
         if judged[name] is not None:
             assert got[name] == pytest.approx(judged[name], rel=1e-6), name
     assert sum(v is not None for v in judged.values()) == 8
@@ -170,20 +111,6 @@ def test_every_type_and_order_as_a_foreign_slave_has_them_and_mbpoll_reads_them(
     counts = status(daemon)["lines"][0]
     assert counts["crc"] == counts["late"] == counts["foreign"] == counts["timeouts"] == 0
     assert daemon.stop(3) == 0
-
-
-SIM = """baud = 115200; format = "8N1"; strict = true; stations = (
-{ name = "one"; unit = 1; turnaround_us = 500; holding = ( { at = 0; count = 10; constant = 215; spread = 1; } ); },
-{ name = "two"; unit = 2; turnaround_us = 500; holding = ( { at = 0; constant = 3; } ); %s } );
-"""
-FAST = 'baud = 115200; format = "8N1"; timing = { response = "50ms"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
-X = point("x", "holding:0", "int16", "scale = 0.1; ")
-
-
-def site(folder, ending, devices, faults="", more=FAST, lines=None):
-    (folder / "line.sim").write_text(SIM % faults)
-    daemon = ending(Sluiced(folder, conf(lines or [line("sim:line.sim", more=more)], devices))).start()
-    return daemon, ending(Watcher(daemon))
 
 
 def test_readings_follow_each_other_and_say_when(tmp_path, ending):
@@ -288,13 +215,6 @@ def test_stopping_does_not_wait_for_a_slow_unit(tmp_path, ending):
     assert time.monotonic() - began < 2.5
 
 
-def check(folder, text, *args):
-    path = folder / "c.conf"
-    path.write_text(f'site = "t";\nstate_dir = "{folder}";\n' + text)
-    done = subprocess.run([SLUICED, "--check", *args, path], capture_output=True, text=True, timeout=20)
-    return done.returncode, done.stdout + done.stderr
-
-
 L = line("/dev/ttyS0")
 MISTAKES = {
     "duplicate unit": ([L], [device("d", 1, [X]), device("e", 1, [X])], "unit 1 is already device d"),
@@ -307,7 +227,7 @@ MISTAKES = {
     "reserved": ([L], [device("state", 1, [X])], "no device can be called state"),
     "unit": ([L], [device("d", 248, [X])], "247"),
     "address": ([L], [device("d", 1, [point("x", "holding:65536", "int16")])], "from 0 to 65535"),
-    "no table": ([L], [device("d", 1, [point("x", "40001", "int16")])], "is no address; write coil:N"),
+    "no table": ([L], [device("d", 1, [point("x", "40001", "int16")])], "counts from 1: give the device base = 1"),
     "last register": ([L], [device("d", 1, [point("x", "holding:65535", "float32")])], "needs 2 registers and the last one is 65535"),
     "type of a coil": ([L], [device("d", 1, [point("x", "coil:1", "int16")])], "a coil or discrete input is a bool"),
     "bit of a coil": ([L], [device("d", 1, [point("x", "coil:1.2")])], "a coil or discrete input has no bits"),
@@ -317,6 +237,21 @@ MISTAKES = {
     "unknown type": ([L], [device("d", 1, [point("x", "holding:1", "real")])], "float32"),
     "order": ([L], [device("d", 1, [point("x", "holding:1", "int32", 'order = "HGFEDCBA"; ')])], "is for values of 8 bytes"),
     "scaled bit": ([L], [device("d", 1, [point("x", "holding:1.1", None, "scale = 2.0; ")])], "has no scale"),
+    "base 0": ([L], [device("d", 1, [point("x", "holding:0", "int16")], more="base = 1;")], "with N from 1 to 65536"),
+    "table of 4": ([L], [device("d", 1, [point("x", "20001", "int16")], more="base = 1;")], "is no address; write coil:N"),
+    "string": ([L], [device("d", 1, [point("x", "holding:1", "string")])], "a string needs `length`"),
+    "length": ([L], [device("d", 1, [point("x", "holding:1", "int16", "length = 4; ")])], "`length` is for the type string"),
+    "scaled name": ([L], [device("d", 1, [point("x", "holding:1", "int16", 'scale = 0.1; names = "1 = on"; ')])], "`names` is for whole numbers"),
+    "name": ([L], [device("d", 1, [point("x", "holding:1", "int16", 'names = "on"; ')])], "is no name of a number"),
+    "clamp": ([L], [device("d", 1, [point("x", "holding:1", "int16", "clamp = { min = 5; max = 1; }; ")])], "min 5 is above max 1"),
+    "two deadbands": ([L], [device("d", 1, [point("x", "holding:1", "int16", "deadband = 1; deadband_pct = 1; ")])], "exclude each other"),
+    "no limit": ([L], [device("d", 1, [point("x", "holding:1", "int16", "alarm = { hysteresis = 1; }; ")])], "no limit"),
+    "limits": ([L], [device("d", 1, [point("x", "holding:1", "int16", "alarm = { low = 9; high = 8; }; ")])], "on the wrong side"),
+    "alarm of a bit": ([L], [device("d", 1, [point("x", "holding:1.2", None, "alarm = { high = 8; }; ")])], "`alarm` is for numbers"),
+    "slower alarm": ([L], [device("d", 1, [X], "1s", group='alarm_every = "2s";')], "is slower than every = 1s"),
+    "heartbeat": ([L], [device("d", 1, [X], "1s", group='heartbeat = "2s"; min_interval = "3s";')], "is shorter than min_interval"),
+    "forbidden": ([L], [device("d", 1, [X], more='limits = { forbidden = "holding:5-4"; };')], "is no range; write"),
+    "forbidden point": ([L], [device("d", 1, [point("x", "holding:9", "int32")], more='limits = { forbidden = "holding:10-12"; };')], "names"),
     "scale 0": ([L], [device("d", 1, [point("x", "holding:1", "int16", "scale = 0.0; ")])], "scale 0"),
     "no points": ([L], [device("d", 1, [])], "group g has no points"),
     "port": ([line("ttyS0")], [], "is no port; write a path"),

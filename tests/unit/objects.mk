@@ -26,6 +26,7 @@ test-y += test_store
 test-y += test_store_disk
 test-y += test_store_faults
 test-y += test_store_places
+test-y += test_line_publish
 test-y += test_line_reading
 test-y += test_line_schedule
 test-y += test_port

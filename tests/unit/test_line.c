@@ -53,7 +53,7 @@ struct world {
     struct line line;
     struct modbus_counts counts;
     enum device_state states[3];
-    unsigned readings[3], open, down;
+    unsigned readings[3], open, down, learnt;
     char why[160];
 };
 
@@ -141,6 +141,10 @@ static void take_one(struct world *w, struct modbus_post *post)
         break;
     case POST_STATE:
         w->states[post->device] = post->state;
+        break;
+    case POST_LEARNT:
+        w->learnt++;
+        assert_int_equal(post->device, 0);
         break;
     case POST_LINE:
         w->open += post->open;

@@ -20,6 +20,7 @@ static const struct reading_point points[] = {
     {.name = "power", .value = {.kind = VALUE_UINT, .u = 7}, .quality = QUALITY_TIMEOUT},
     {.name = "mode", .quality = QUALITY_EXCEPTION, .detail = 2},
     {.name = "total", .value = {.kind = VALUE_UINT, .u = UINT64_MAX}, .lag_ms = 999},
+    {.name = "state", .value = {.kind = VALUE_TEXT, .text = "a\"\x01\xff", .len = 4}},
     {.name = "depth", .value = {.kind = VALUE_FLOAT, .d = (double)21.5f}, .lag_ms = 1250},
 };
 
@@ -52,10 +53,12 @@ static const char *json(make_json *make, const struct reading *r, bool known, in
 static void a_group_is_one_object(void **state)
 {
     (void)state;
-    assert_string_equal(json(reading_json, &sample, true, OFFSET),
-                        "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":{\"flow_temp\":21.5,"
-                        "\"burner_on\":true,\"total\":18446744073709551615,\"depth\":21.5},"
-                        "\"q\":{\"power\":\"timeout\",\"mode\":\"exception 2\"},\"dt\":{\"depth\":1.250}}");
+    assert_string_equal(
+        json(reading_json, &sample, true, OFFSET),
+        "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":{\"flow_temp\":21.5,"
+        "\"burner_on\":true,\"total\":18446744073709551615,\"state\":\"a\\\"\\u0001\xef\xbf\xbd\","
+        "\"depth\":21.5},"
+        "\"q\":{\"power\":\"timeout\",\"mode\":\"exception 2\"},\"dt\":{\"depth\":1.250}}");
 }
 
 static void what_is_all_good_has_no_q(void **state)
@@ -96,9 +99,27 @@ static void a_point_is_one_value_with_its_own_time(void **state)
     r.points = &points[3];
     assert_string_equal(json(reading_json_point, &r, true, OFFSET),
                         "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"q\":\"exception 2\"}");
-    r.points = &points[5];
+    r.points = &points[6];
     assert_string_equal(json(reading_json_point, &r, true, OFFSET),
                         "{\"t\":\"2026-11-22T08:12:01.373Z\",\"n\":8589934999,\"v\":21.5}");
+}
+
+static void a_point_has_a_unit_and_may_be_a_bare_value(void **state)
+{
+    struct reading_point with_unit = points[0];
+    struct reading r = sample;
+
+    (void)state;
+    with_unit.unit = "Cel";
+    r.points = &with_unit;
+    r.point_count = 1;
+    assert_string_equal(json(reading_json_point, &r, true, OFFSET),
+                        "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":21.5,\"u\":\"Cel\"}");
+    assert_string_equal(json(reading_plain_point, &r, true, OFFSET), "21.5");
+    r.points = &points[5];
+    assert_string_equal(json(reading_plain_point, &r, true, OFFSET), "a\"\x01\xef\xbf\xbd");
+    r.points = &points[2];
+    assert_string_equal(json(reading_plain_point, &r, true, OFFSET), "");
 }
 
 static const char *text_of(struct value v)
@@ -198,6 +219,7 @@ int main(void)
         cmocka_unit_test(what_is_all_good_has_no_q),
         cmocka_unit_test(an_unset_clock_is_told),
         cmocka_unit_test(a_point_is_one_value_with_its_own_time),
+        cmocka_unit_test(a_point_has_a_unit_and_may_be_a_bare_value),
         cmocka_unit_test(numbers_are_the_shortest_that_read_back),
         cmocka_unit_test(decimals_are_exact),
         cmocka_unit_test(damaged_records_are_seen),

@@ -139,6 +139,8 @@ static bool cut_behind_the_stamp(void *arg, unsigned address)
     return address % 200 >= 4;
 }
 
+static const struct plan_limits no_limits = {.registers = PLAN_REGISTERS_MAX, .bits = PLAN_BITS_MAX};
+
 /* As the poller asks: in another shape, where an open request has the same. */
 static void poll_block(struct world *w, uint8_t unit, const struct plan_block *b)
 {
@@ -146,7 +148,7 @@ static void poll_block(struct world *w, uint8_t unit, const struct plan_block *b
     struct plan_block parts[2];
 
     late_expire(l, w->now_us);
-    unsigned count = late_parts(l, b, cut_behind_the_stamp, NULL, parts);
+    unsigned count = late_parts(l, b, &no_limits, cut_behind_the_stamp, NULL, parts);
     w->other_shapes += count != 1 || parts[0].count != b->count;
     assert_int_not_equal(count, 0);
     /* The second part has only registers that show their address. */

@@ -15,12 +15,15 @@ static struct plan_cost cost_at(uint32_t baud, unsigned bits, uint32_t turnaroun
     return (struct plan_cost){rtu_timing(baud, bits), turnaround_us};
 }
 
+static const struct plan_limits most = {
+    PLAN_REGISTERS_MAX, PLAN_BITS_MAX, PLAN_GAP_BY_COST, NULL, 0, NULL, 0};
+
 static size_t plan(uint32_t baud, uint32_t turnaround_us, struct plan_item *items, size_t count,
                    struct plan_block **blocks)
 {
     struct plan_cost c = cost_at(baud, 10, turnaround_us);
 
-    return plan_make(&c, items, count, blocks);
+    return plan_make(&c, &most, items, count, blocks);
 }
 
 static void adjacent_points_are_one_request(void **state)
@@ -144,7 +147,7 @@ static void the_plan_is_the_cheapest(void **state)
             at[i] = (uint16_t)(at[i - 1] + 1 + rand() % 40);
         for (size_t i = 0; i < 9; i++)
             items[(i * 4 + 1) % 9] = (struct plan_item){TABLE_HOLDING, at[i], 1, 0};
-        size_t count = plan_make(&c, items, 9, &b);
+        size_t count = plan_make(&c, &most, items, 9, &b);
         assert_true(total_us(&c, b, count) == cheapest_us(&c, at, 9));
         for (size_t i = 0; i < 9; i++) {
             const struct plan_block *of = &b[items[i].block];
@@ -152,6 +155,91 @@ static void the_plan_is_the_cheapest(void **state)
         }
         free(b);
     }
+}
+
+/* Registers 0 to 39 one by one, and what reads them under the limits. */
+static size_t forty(const struct plan_limits *l, struct plan_block **b)
+{
+    struct plan_cost c = cost_at(9600, 10, 5000);
+    struct plan_item items[40];
+
+    for (unsigned i = 0; i < 40; i++)
+        items[i] = (struct plan_item){TABLE_HOLDING, (uint16_t)i, 1, 0};
+    return plan_make(&c, l, items, 40, b);
+}
+
+static void a_device_is_asked_for_no_more_than_it_takes(void **state)
+{
+    struct plan_limits l = most;
+    struct plan_block *b;
+
+    (void)state;
+    l.registers = 16;
+    assert_int_equal(forty(&l, &b), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(b[i].count <= 16);
+    free(b);
+    l.registers = 1;
+    assert_int_equal(forty(&l, &b), 40);
+    free(b);
+    /* What belongs together is read in one all the same. */
+    struct plan_item wide = {TABLE_INPUT, 7, 4, 0};
+    struct plan_cost c = cost_at(9600, 10, 0);
+    assert_int_equal(plan_make(&c, &l, &wide, 1, &b), 1);
+    assert_int_equal(b[0].count, 4);
+    free(b);
+}
+
+static void no_request_touches_a_forbidden_range(void **state)
+{
+    static const struct plan_range ranges[] = {{TABLE_HOLDING, 12, 14}, {TABLE_INPUT, 11, 11}};
+    struct plan_limits l = most;
+    struct plan_item items[] = {{TABLE_HOLDING, 11, 1, 0}, {TABLE_HOLDING, 15, 1, 0}};
+    struct plan_cost c = cost_at(9600, 10, 5000);
+    struct plan_block *b;
+
+    (void)state;
+    assert_int_equal(plan_make(&c, &l, items, 2, &b), 1);
+    free(b);
+    l.forbidden = ranges;
+    l.forbidden_count = 2;
+    assert_int_equal(plan_make(&c, &l, items, 2, &b), 2);
+    assert_int_equal(b[0].address, 11);
+    assert_int_equal(b[0].count, 1);
+    assert_int_equal(b[1].address, 15);
+    free(b);
+}
+
+static void holes_are_no_wider_than_the_device_allows(void **state)
+{
+    struct plan_limits l = most;
+    struct plan_cost c = cost_at(9600, 10, 5000);
+    struct plan_block *b;
+
+    (void)state;
+    for (l.gap = 0; l.gap < 8; l.gap++)
+        for (unsigned hole = 0; hole < 8; hole++) {
+            struct plan_item items[] = {{TABLE_HOLDING, 5, 1, 0},
+                                        {TABLE_HOLDING, (uint16_t)(6 + hole), 1, 0}};
+            assert_int_equal(plan_make(&c, &l, items, 2, &b), hole > (unsigned)l.gap ? 2 : 1);
+            free(b);
+        }
+}
+
+static void what_was_learnt_cuts_requests(void **state)
+{
+    static const struct plan_cut cuts[] = {{TABLE_HOLDING, 20}, {TABLE_INPUT, 5}, {TABLE_HOLDING, 7}};
+    struct plan_limits l = most;
+    struct plan_block *b;
+
+    (void)state;
+    l.cuts = cuts;
+    l.cut_count = 3;
+    assert_int_equal(forty(&l, &b), 3);
+    assert_int_equal(b[1].address, 7);
+    assert_int_equal(b[2].address, 20);
+    assert_int_equal(b[2].count, 20);
+    free(b);
 }
 
 /* Bytes of the standard's frames at the wire's speed: 8 characters out, 5 + 2N back, two silences. */
@@ -175,6 +263,10 @@ int main(void)
         cmocka_unit_test(holes_are_filled_while_they_are_cheaper),
         cmocka_unit_test(no_request_is_larger_than_allowed),
         cmocka_unit_test(the_plan_is_the_cheapest),
+        cmocka_unit_test(a_device_is_asked_for_no_more_than_it_takes),
+        cmocka_unit_test(no_request_touches_a_forbidden_range),
+        cmocka_unit_test(holes_are_no_wider_than_the_device_allows),
+        cmocka_unit_test(what_was_learnt_cuts_requests),
         cmocka_unit_test(predicted_time_is_the_wires),
     };
 

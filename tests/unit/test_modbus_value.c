@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Registers to values: every type in every order, against bytes that were worked out from the order's name
  * alone. */
+#include <errno.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 #include <cmocka.h>
 
 #include "drivers/modbus/value.h"
+
+static char texts[256];
 
 static const struct value_type *type_named(const char *name)
 {
@@ -38,7 +41,7 @@ static struct value read_as(const char *type, const char *order, const uint8_t *
         .type = type_named(type), .order = order_named(order), .scale = value_scale_of(1, 0)};
     struct value v;
 
-    assert_true(value_read(&s, bytes, &v));
+    assert_true(value_read(&s, bytes, texts, &v));
     return v;
 }
 
@@ -48,7 +51,7 @@ static char *text_of(const struct value *v)
     struct buf out = {0};
 
     value_print(&out, v);
-    snprintf(text, sizeof text, "%s", (const char *)out.data);
+    snprintf(text, sizeof text, "%.*s", (int)out.len, (const char *)out.data);
     buf_free(&out);
     return text;
 }
@@ -78,9 +81,19 @@ static const struct {
     {"int32", 4, {0xff, 0xff, 0xfe, 0x0c}, "-500"},
     {"int32", 4, {0x80, 0, 0, 0}, "-2147483648"},
     {"uint32", 4, {0xde, 0xad, 0xbe, 0xef}, "3735928559"},
+    {"int48", 6, {0xff, 0xff, 0xff, 0xff, 0xff, 0xfe}, "-2"},
+    {"int48", 6, {0x80, 0, 0, 0, 0, 1}, "-140737488355327"},
+    {"uint48", 6, {1, 2, 3, 4, 5, 6}, "1108152157446"},
     {"int64", 8, {0x80, 0, 0, 0, 0, 0, 0, 1}, "-9223372036854775807"},
     {"uint64", 8, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe}, "18446744073709551614"},
     {"uint64", 8, {1, 2, 3, 4, 5, 6, 7, 8}, "72623859790382856"},
+    {"float16", 2, {0x4d, 0x60}, "21.5"},
+    {"float16", 2, {0xc0, 0x00}, "-2"},
+    {"float16", 2, {0x00, 0x01}, "5.9604645e-08"},
+    {"float16", 2, {0x7b, 0xff}, "65504"},
+    {"bcd16", 2, {0x12, 0x34}, "1234"},
+    {"bcd32", 4, {0x98, 0x76, 0x54, 0x32}, "98765432"},
+    {"epoch32", 4, {0x5f, 0xf3, 0x2b, 0x05}, "\"2021-01-04T14:49:41Z\""},
     {"float32", 4, {0x41, 0xac, 0, 0}, "21.5"},
     {"float32", 4, {0x3d, 0xcc, 0xcc, 0xcd}, "0.1"},
     {"float32", 4, {0xc2, 0xf6, 0xe9, 0x79}, "-123.456"},
@@ -126,11 +139,11 @@ static void bits_of_a_register(void **state)
     for (unsigned bit = 0; bit < 16; bit++) {
         struct value v;
         struct value_spec s = {.type = type_named("bit"), .order = order_named("ABCD"), .bit = (uint8_t)bit};
-        assert_true(value_read(&s, word, &v));
+        assert_true(value_read(&s, word, texts, &v));
         assert_int_equal(v.kind, VALUE_BOOL);
         assert_int_equal(v.b, bit == 15 || bit == 3);
         s.order = order_named("BADC");
-        assert_true(value_read(&s, word, &v));
+        assert_true(value_read(&s, word, texts, &v));
         assert_int_equal(v.b, bit == 7 || bit == 11);
     }
 }
@@ -141,7 +154,7 @@ static const char *scaled(const char *type, double scale, double offset, const u
         .type = type_named(type), .order = order_named("ABCD"), .scale = value_scale_of(scale, offset)};
     struct value v;
 
-    assert_true(value_read(&s, bytes, &v));
+    assert_true(value_read(&s, bytes, texts, &v));
     return text_of(&v);
 }
 
@@ -165,6 +178,168 @@ static void scaled_integers_are_exact(void **state)
                         "1.8374686479671624e+22");
 }
 
+static const char *date(const char *type, const char *order, const uint8_t *bytes)
+{
+    struct value v = read_as(type, order, bytes);
+
+    return text_of(&v);
+}
+
+static void dates_are_read_from_words_and_bytes(void **state)
+{
+    struct value_spec s = {
+        .type = type_named("date6"), .order = order_named("ABCD"), .scale = value_scale_of(1, 0)};
+    struct value v;
+
+    (void)state;
+    assert_string_equal(
+        date("date6", "ABCD", (const uint8_t[]){0x07, 0xea, 0, 11, 0, 24, 0, 20, 0, 5, 0, 59}),
+        "\"2026-11-24T20:05:59\"");
+    assert_string_equal(date("date6", "DCBA", (const uint8_t[]){26, 0, 11, 0, 24, 0, 20, 0, 5, 0, 59, 0}),
+                        "\"2026-11-24T20:05:59\"");
+    assert_string_equal(
+        date("date7", "ABCD", (const uint8_t[]){0x07, 0xea, 0, 11, 0, 24, 0, 20, 0, 5, 0, 59, 0x03, 0xe7}),
+        "\"2026-11-24T20:05:59.999\"");
+    assert_string_equal(date("date3", "ABCD", (const uint8_t[]){26, 11, 24, 20, 5, 59}),
+                        "\"2026-11-24T20:05:59\"");
+    assert_string_equal(date("date4", "ABCD", (const uint8_t[]){0, 26, 11, 24, 20, 5, 0xe6, 0x78}),
+                        "\"2026-11-24T20:05:59.000\"");
+    assert_false(value_read(&s, (const uint8_t[]){0x07, 0xea, 0, 13, 0, 24, 0, 20, 0, 5, 0, 59}, texts, &v));
+    assert_false(value_read(&s, (const uint8_t[]){0x07, 0xea, 0, 0, 0, 24, 0, 20, 0, 5, 0, 59}, texts, &v));
+}
+
+static void strings_lie_in_four_layouts(void **state)
+{
+    static const struct {
+        enum value_layout layout;
+        size_t count;
+        uint8_t bytes[8];
+    } rows[] = {
+        {LAYOUT_HL, 4, "abc"},
+        {LAYOUT_LH, 4, "ba\0c"},
+        {LAYOUT_H, 8, "a.b.c.\0"},
+        {LAYOUT_L, 8, ".a.b.c.\0"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct value_spec s = {.type = type_named("string"), .layout = rows[i].layout, .length = 4};
+        uint8_t back[8];
+        struct value v;
+        assert_int_equal(value_bytes(&s), rows[i].count);
+        assert_int_equal(value_text_room(&s), 4);
+        assert_true(value_read(&s, rows[i].bytes, texts, &v));
+        assert_string_equal(text_of(&v), "\"abc\"");
+        assert_int_equal(value_write(&s, &v, back), 0);
+        assert_true(value_read(&s, back, texts, &v));
+        assert_string_equal(text_of(&v), "\"abc\"");
+    }
+    struct value_spec s = {.type = type_named("string"), .layout = LAYOUT_HL, .length = 3};
+    struct value v;
+    assert_int_equal(value_bytes(&s), 4);
+    assert_true(
+        value_read(&s, (const uint8_t *)"x  !", texts, &v)); /* blanks fill up; the fourth is not its */
+    assert_string_equal(text_of(&v), "\"x\"");
+    v = (struct value){.kind = VALUE_TEXT, .text = "four", .len = 4};
+    assert_int_equal(value_write(&s, &v, (uint8_t[4]){0}), -ERANGE);
+}
+
+static void numbers_have_names(void **state)
+{
+    struct value_name names[] = {{0, "off"}, {3, "running"}};
+    struct value_spec s = {.type = type_named("uint16"),
+                           .order = order_named("ABCD"),
+                           .scale = value_scale_of(1, 0),
+                           .names = names,
+                           .name_count = 2};
+    uint8_t data[2];
+    struct value v;
+
+    (void)state;
+    assert_true(value_read(&s, (const uint8_t[]){0, 3}, texts, &v));
+    assert_string_equal(text_of(&v), "\"running\"");
+    assert_int_equal(value_write(&s, &v, data), 0);
+    assert_int_equal(data[1], 3);
+    assert_true(value_read(&s, (const uint8_t[]){0, 4}, texts, &v));
+    assert_string_equal(text_of(&v), "4");
+    v = (struct value){.kind = VALUE_TEXT, .text = "runni", .len = 5};
+    assert_int_equal(value_write(&s, &v, data), -EINVAL);
+    assert_true(value_read_bit(&s, false, &v));
+    assert_string_equal(text_of(&v), "\"off\"");
+}
+
+static void values_are_kept_within_limits(void **state)
+{
+    struct value_spec s = {.type = type_named("int16"),
+                           .order = order_named("ABCD"),
+                           .scale = value_scale_of(0.1, 0),
+                           .clamp = true,
+                           .least = 0,
+                           .most = 100};
+    struct value v;
+
+    (void)state;
+    assert_true(value_read(&s, (const uint8_t[]){0xff, 0xff}, texts, &v));
+    assert_string_equal(text_of(&v), "0");
+    assert_true(value_read(&s, (const uint8_t[]){0x7f, 0xff}, texts, &v));
+    assert_string_equal(text_of(&v), "100");
+    assert_true(value_read(&s, (const uint8_t[]){0, 215}, texts, &v));
+    assert_string_equal(text_of(&v), "21.5");
+}
+
+/* What is read and written again gives the bytes that were read. */
+static void what_is_written_reads_back(void **state)
+{
+    static const char *const orders[] = {"ABCD", "CDAB", "BADC", "DCBA"};
+
+    (void)state;
+    srand(3);
+    for (size_t t = 0; value_type_names[t]; t++)
+        for (unsigned round = 0; value_types[t].write && round < 2000; round++) {
+            struct value_spec s = {.type = &value_types[t],
+                                   .order = order_named(orders[round % 4]),
+                                   .scale = value_scale_of(round & 4 ? 0.1 : 1, round & 8 ? -40 : 0)};
+            bool floats = s.type->form == FORM_FLOAT;
+            uint8_t data[8], back[8];
+            struct value v, again;
+            for (size_t i = 0; i < 8; i++)
+                data[i] = (uint8_t)rand();
+            if (!value_read(&s, data, texts, &v) || (floats && s.scale.on) || v.kind == VALUE_DOUBLE)
+                continue;
+            assert_int_equal(value_write(&s, &v, back), 0);
+            assert_true(value_read(&s, back, texts, &again));
+            assert_true(v.kind == again.kind && v.u == again.u);
+        }
+}
+
+static int write_as(const char *type, double scale, struct value v)
+{
+    struct value_spec s = {
+        .type = type_named(type), .order = order_named("ABCD"), .scale = value_scale_of(scale, 0)};
+    uint8_t data[8];
+
+    return value_write(&s, &v, data);
+}
+
+static void what_does_not_fit_is_not_written(void **state)
+{
+    (void)state;
+    assert_int_equal(write_as("int16", 1, (struct value){.kind = VALUE_INT, .i = 32768}), -ERANGE);
+    assert_int_equal(write_as("int16", 1, (struct value){.kind = VALUE_INT, .i = -32768}), 0);
+    assert_int_equal(write_as("uint16", 1, (struct value){.kind = VALUE_INT, .i = -1}), -ERANGE);
+    assert_int_equal(write_as("uint16", 0.1, (struct value){.kind = VALUE_INT, .i = 6554}), -ERANGE);
+    assert_int_equal(write_as("uint64", 1, (struct value){.kind = VALUE_UINT, .u = UINT64_MAX}), 0);
+    assert_int_equal(write_as("int16", 1, (struct value){.kind = VALUE_DOUBLE, .d = 2.5}), -EINVAL);
+    assert_int_equal(write_as("int16", 0.1, (struct value){.kind = VALUE_DOUBLE, .d = 2.5}), 0);
+    assert_int_equal(write_as("float32", 1, (struct value){.kind = VALUE_DOUBLE, .d = 1e39}), -ERANGE);
+    assert_int_equal(write_as("float16", 1, (struct value){.kind = VALUE_DOUBLE, .d = 65520}), -ERANGE);
+    assert_int_equal(write_as("bcd16", 1, (struct value){.kind = VALUE_INT, .i = 10000}), -ERANGE);
+    assert_int_equal(write_as("int16", 1, (struct value){.kind = VALUE_TEXT, .text = "1", .len = 1}),
+                     -EINVAL);
+    assert_int_equal(write_as("bit", 1, (struct value){.kind = VALUE_INT, .i = 2}), -ERANGE);
+    assert_int_equal(write_as("bit", 1, (struct value){.kind = VALUE_BOOL, .b = true}), 0);
+}
+
 static void scaled_floats_keep_their_digits(void **state)
 {
     (void)state;
@@ -183,12 +358,12 @@ static void no_number_is_no_value(void **state)
     struct value v;
 
     (void)state;
-    assert_false(value_read(&s, nan32, &v));
-    assert_false(value_read(&s, inf32, &v));
+    assert_false(value_read(&s, nan32, texts, &v));
+    assert_false(value_read(&s, inf32, texts, &v));
     s.scale = value_scale_of(2, 0);
-    assert_false(value_read(&s, nan32, &v));
+    assert_false(value_read(&s, nan32, texts, &v));
     s.type = type_named("float64");
-    assert_false(value_read(&s, nan64, &v));
+    assert_false(value_read(&s, nan64, texts, &v));
 }
 
 int main(void)
@@ -198,6 +373,12 @@ int main(void)
         cmocka_unit_test(eight_byte_orders_by_their_names),
         cmocka_unit_test(bits_of_a_register),
         cmocka_unit_test(scaled_integers_are_exact),
+        cmocka_unit_test(dates_are_read_from_words_and_bytes),
+        cmocka_unit_test(strings_lie_in_four_layouts),
+        cmocka_unit_test(numbers_have_names),
+        cmocka_unit_test(values_are_kept_within_limits),
+        cmocka_unit_test(what_is_written_reads_back),
+        cmocka_unit_test(what_does_not_fit_is_not_written),
         cmocka_unit_test(scaled_floats_keep_their_digits),
         cmocka_unit_test(no_number_is_no_value),
     };

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop's side of a Modbus line, whatever carries its requests: publishes what the polls posted and tells
+ * people about it. Loop thread. */
+#ifndef SLUICE_DRIVERS_MODBUS_FRONT_H
+#define SLUICE_DRIVERS_MODBUS_FRONT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/mailbox.h"
+#include "drivers/driver.h"
+#include "drivers/field.h"
+#include "drivers/modbus/polls.h"
+
+struct modbus_front_device {
+    enum device_state state;
+    uint64_t since_us;
+    char reason[160];
+    struct modbus_counts counts;
+    struct publisher **publishers;      /* by group */
+    const struct publish_point **specs; /* of all points of the groups, one after the other */
+};
+
+struct modbus_front {
+    struct field *field;
+    struct modbus_line *m;
+    struct modbus_front_device *devices; /* as m->devices */
+    struct modbus_counts counts;
+    bool open, known; /* known: it has been said whether the port is open */
+    uint64_t since_us;
+    char why[160];
+    double predicted_load;
+};
+
+void modbus_front_init(struct modbus_front *r, struct field *f, const struct driver_conf *conf);
+void modbus_front_free(struct modbus_front *r);
+
+/* Publishes all that is in the mailbox. */
+void modbus_front_take(struct modbus_front *r, struct mailbox *mail);
+
+/* Adds the line's object and one for each device; returns the line's. */
+struct cJSON *modbus_front_status(struct modbus_front *r, const char *protocol, struct cJSON *lines,
+                                  struct cJSON *devices);
+
+/* struct driver's predict. */
+void modbus_front_predict(const struct driver_conf *conf, struct driver_load *out);
+
+#endif

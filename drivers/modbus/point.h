@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A point of a Modbus device: where it lies, what it holds, when it is published. Read from the
+ * configuration's rows, with all that can be wrong between them. Loop thread; what is made is immutable. */
+#ifndef SLUICE_DRIVERS_MODBUS_POINT_H
+#define SLUICE_DRIVERS_MODBUS_POINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "drivers/modbus/plan.h"
+#include "drivers/modbus/value.h"
+#include "drivers/publish.h"
+
+struct modbus_point {
+    char *name, *unit;
+    enum modbus_table table;
+    uint16_t address, count; /* on the wire; registers or bits */
+    bool echo;               /* the configuration does not say the address as it goes over the wire */
+    size_t text_at;          /* place of its text among those of the group */
+    struct value_spec spec;
+    struct publish_point publish;
+};
+
+/* A point's rows read. False when they do not fit together, and why; then nothing is to be freed. */
+bool modbus_point_read(const struct conf_node *line, const struct conf_node *device,
+                       const struct conf_node *point, struct modbus_point *out, char *error, size_t size);
+void modbus_point_free(struct modbus_point *p);
+
+/* "holding:100-119": addresses as the device counts them, from base. False when it is no range. */
+bool modbus_range_read(const char *text, unsigned base, struct plan_range *out);
+
+/* "coil", "discrete", "input", "holding" */
+const char *modbus_table_name(enum modbus_table t);
+
+#endif
