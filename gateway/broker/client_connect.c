@@ -173,6 +173,10 @@ static uint8_t judge_rights(struct client *c, const struct mqtt_connect *p, stru
 {
     uint8_t reason = auth_bind(c->port->auth, &c->who, id, c->port->loopback, why);
 
+    if (!reason && p->has_will && client_topic_reserved(p->will.topic, id)) {
+        *why = "its will is for a topic of the box's own";
+        reason = MQTT_NOT_AUTHORIZED;
+    }
     if (!reason && p->has_will && !client_may_publish(c, p->will.topic, p->will.qos, p->will.retain)) {
         *why = "it may not publish its will";
         reason = MQTT_NOT_AUTHORIZED;
@@ -298,6 +302,7 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p, struct by
     struct auth_answer answer;
 
     c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
+    c->bridge = p->bridge;
     uint8_t reason = judge(c, p, &why);
     if (reason) {
         refuse_connect(c, reason, why);
