@@ -100,6 +100,7 @@ static store_ticket take_message(struct uplink *u, const struct mqtt_publish *in
         .payload = in->payload,
         .publisher = u->session->key,
         .born_us = (int64_t)clock_boot_us(),
+        .expires = mqtt_has(&in->props, MQTT_MESSAGE_EXPIRY),
         .expiry_s = mqtt_number(&in->props, MQTT_MESSAGE_EXPIRY, 0),
         .boot = u->gw->boot,
         .qos = in->qos,

@@ -90,8 +90,6 @@ static uint64_t *counter_of(struct uplink *u, enum remap_verdict verdict)
 
 static void fill_publish(struct uplink *u, const struct delivery *d, struct mqtt_publish *p)
 {
-    uint32_t left = message_left_s(d->message);
-
     /* An upstream that has forgotten us has never seen it. */
     p->dup = d->dup && u->peer.session_present;
     p->retain = d->retain && u->peer.retain;
@@ -99,8 +97,8 @@ static void fill_publish(struct uplink *u, const struct delivery *d, struct mqtt
     p->id = d->id;
     p->topic = (struct bytes){u->topic.data, u->topic.len};
     p->payload = message_payload(d->message);
-    if (left != UINT32_MAX)
-        mqtt_set_number(&p->props, MQTT_MESSAGE_EXPIRY, left);
+    if (d->message->expires)
+        mqtt_set_number(&p->props, MQTT_MESSAGE_EXPIRY, message_left_s(d->message));
     p->props.extra = d->message->props;
 }
 

@@ -143,6 +143,8 @@ static void replay_one(void *arg, struct message *m)
     uint8_t qos = r->options->raise || r->options->qos < m->qos ? r->options->qos : m->qos;
     uint32_t ids[2] = {1, r->options->id};
 
+    if (r->options->no_local && m->publisher == r->session->key) /* [MQTT-3.8.3-3] */
+        return;
     const struct offer offer = {qos, true, false, r->options->id ? ids : NULL};
     session_offer(r->session, m, &offer);
 }

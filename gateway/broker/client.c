@@ -11,10 +11,7 @@
 #include "broker/client_private.h"
 #include "broker/share.h"
 
-enum {
-    FIRST_PACKET_MOST = 80 * 1024, /* what somebody who has not said CONNECT may make us keep */
-    ANSWERS_MOST = 64 * 1024       /* unread, above limits.reader_backlog */
-};
+enum { FIRST_PACKET_MOST = 80 * 1024 /* what somebody who has not said CONNECT may make us keep */ };
 
 static struct broker *broker_of(const struct client *c)
 {
@@ -51,62 +48,6 @@ void client_name(const struct client *c, char out[160])
         snprintf(out, 160, "client at %s", peer);
 }
 
-/* ---- writing ---- */
-
-static void put(struct buf *lane, const struct mqtt_packet *p, uint8_t version)
-{
-    size_t size = mqtt_encoded_size(p, version);
-
-    if (size)
-        mqtt_encode(buf_extend(lane, size), p, version);
-}
-
-struct buf *client_free_lane(struct client *c)
-{
-    if (c->connack && store_done_ticket(broker_store(broker_of(c))) < c->connack)
-        return conn_held_lane(&c->conn, c->connack);
-    c->connack = 0;
-    return conn_free_lane(&c->conn);
-}
-
-void client_send_free(struct client *c, const struct mqtt_packet *p)
-{
-    put(client_free_lane(c), p, c->version);
-}
-
-void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket)
-{
-    broker_want(broker_of(c), ticket);
-    put(conn_held_lane(&c->conn, ticket), p, c->version);
-}
-
-void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, store_ticket ticket)
-{
-    broker_want(broker_of(c), ticket);
-    uint8_t first = (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0));
-    bool with_reason = c->version == MQTT_5 && reason;
-    uint8_t bytes[5] = {first, with_reason ? 3 : 2, (uint8_t)(id >> 8), (uint8_t)id, reason};
-    buf_append(conn_held_lane(&c->conn, ticket), bytes, with_reason ? 5 : 4);
-}
-
-void client_refuse(struct client *c, uint8_t reason, const char *why)
-{
-    char name[160];
-
-    client_name(c, name);
-    broker_stats(broker_of(c))->protocol_errors++;
-    log_info("%s: closed: %s (%s)", name, why, mqtt_reason_text(reason));
-    if (c->state == CLIENT_CONNECTED && c->version == MQTT_5) {
-        struct mqtt_packet p = {.type = MQTT_DISCONNECT};
-        p.ack.reason = reason;
-        mqtt_set_text(&p.ack.props, MQTT_REASON_STRING, bytes_of(why));
-        if (c->most_packet && mqtt_encoded_size(&p, c->version) > c->most_packet)
-            p.ack.props.present = 0; /* [MQTT-3.14.2-3] */
-        client_send_free(c, &p);
-    }
-    conn_close(&c->conn);
-}
-
 /* ---- packets ---- */
 
 /* Acknowledgements of QoS 1 that have not left count against what we allow the client ([MQTT-3.3.4-7]); those
@@ -126,12 +67,17 @@ static void count_unacked(struct client *c, store_ticket ticket)
 static bool over_receive_maximum(const struct client *c)
 {
     store_ticket done = store_done_ticket(broker_store(broker_of(c)));
-    uint32_t waiting = c->session->inbound_count;
+    uint32_t waiting = c->receiving;
 
     for (unsigned i = 0; i < 2; i++)
         if (c->unacked_at[i] > done)
             waiting += c->unacked[i];
     return waiting >= broker_limits(broker_of(c))->receive;
+}
+
+static uint8_t ack_type(const struct mqtt_publish *p)
+{
+    return p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
 }
 
 static void answer_publish(struct client *c, const struct mqtt_publish *p, store_ticket ticket,
@@ -144,14 +90,16 @@ static void answer_publish(struct client *c, const struct mqtt_publish *p, store
             client_refuse(c, MQTT_QUOTA_EXCEEDED, "a queue that takes this message is full and refuses more");
             return;
         }
-        reason = MQTT_QUOTA_EXCEEDED;
-        ticket = 0;
+        if (p->qos)
+            client_send_nack(c, ack_type(p), p->id, MQTT_QUOTA_EXCEEDED,
+                             "a queue that takes this message is full and refuses more", 0);
+        return;
     }
     if (!p->qos)
         return;
     if (p->qos == 1 && ticket)
         count_unacked(c, ticket);
-    client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, reason, ticket);
+    client_send_ack(c, ack_type(p), p->id, reason, ticket);
 }
 
 /* More than this client may have unacknowledged waits until the store keeps up. */
@@ -159,51 +107,63 @@ static void slow_down(struct client *c)
 {
     if (!broker_congested(broker_of(c)) || c->state != CLIENT_CONNECTED)
         return;
-    client_hold(c, HOLD_STORE);
+    conn_pause(&c->conn);
     broker_when_calm(broker_of(c), &c->waiter);
 }
 
-/* What of a PUBLISH only MQTT 5 has. False: the client was refused. */
+/* What of a PUBLISH only MQTT 5 has. False: it was refused. */
 static bool judge_publish_5(struct client *c, const struct mqtt_publish *p, struct bytes *topic)
 {
     if (mqtt_has(&p->props, MQTT_TOPIC_ALIAS) &&
         !alias_in(&c->aliases, mqtt_number(&p->props, MQTT_TOPIC_ALIAS, 0), topic)) {
-        client_refuse(c, MQTT_BAD_ALIAS, "topic alias that is not known or over the maximum");
+        bool over = mqtt_number(&p->props, MQTT_TOPIC_ALIAS, 0) > ALIASES_IN;
+        client_refuse(c, over ? MQTT_BAD_ALIAS : MQTT_PROTOCOL_ERROR,
+                      over ? "topic alias over the maximum" : "topic alias that is not known");
         return false;
     }
     if (mqtt_has(&p->props, MQTT_SUBSCRIPTION_ID)) { /* [MQTT-3.3.4-6] */
         client_refuse(c, MQTT_PROTOCOL_ERROR, "subscription identifier in a client's PUBLISH");
         return false;
     }
-    if (mqtt_number(&p->props, MQTT_PAYLOAD_FORMAT, 0) && !mqtt_utf8_ok(p->payload)) {
-        client_refuse(c, MQTT_BAD_PAYLOAD_FORMAT, "payload that is not the UTF-8 it claims to be");
-        return false;
-    }
-    if (p->qos && !p->dup && over_receive_maximum(c)) {
-        client_refuse(c, MQTT_RECEIVE_MAXIMUM_EXCEEDED,
-                      "more unacknowledged messages than the receive maximum");
+    if (client_bad_format(&p->props, p->payload)) {
+        if (p->qos)
+            client_send_nack(c, ack_type(p), p->id, MQTT_BAD_PAYLOAD_FORMAT, client_not_text, 0);
+        else
+            client_refuse(c, MQTT_BAD_PAYLOAD_FORMAT, client_not_text);
         return false;
     }
     return true;
 }
 
-/* What the box says of itself is not for clients to say. But mosquitto's bridges tell, by a will too, whether
- * they are connected: below their own name. */
-bool client_topic_reserved(struct bytes topic, struct bytes client_id)
+/* What this connection has sent at QoS 2 and not released counts; what earlier ones have sent does not (5.0
+ * §4.9). A message over the quota is not ours. */
+static bool take_quota(struct client *c, const struct mqtt_publish *p)
 {
-    static const char head[] = "$SYS/broker/connection/", tail[] = "/state";
-    const size_t head_len = sizeof(head) - 1, tail_len = sizeof(tail) - 1;
+    store_ticket unused;
 
-    if (topic.len <= 5 || memcmp(topic.data, head, 5) != 0)
+    if (c->version == MQTT_5 && p->qos && over_receive_maximum(c)) {
+        if (p->qos == 2)
+            session_inbound_done(c->session, p->id, &unused);
+        client_refuse(c, MQTT_RECEIVE_MAXIMUM_EXCEEDED,
+                      "more unacknowledged messages than the receive maximum");
         return false;
-    return topic.len != head_len + client_id.len + tail_len || memcmp(topic.data, head, head_len) != 0 ||
-           memcmp(topic.data + head_len, client_id.data, client_id.len) != 0 ||
-           memcmp(topic.data + head_len + client_id.len, tail, tail_len) != 0;
+    }
+    c->receiving += p->qos == 2;
+    return true;
 }
 
-static struct bytes client_id(const struct client *c)
+static bool release_quota(struct client *c, uint16_t id, store_ticket *ticket)
 {
-    return (struct bytes){(const uint8_t *)c->session->name, c->session->name_len};
+    bool known = session_inbound_done(c->session, id, ticket);
+
+    c->receiving -= known && c->receiving;
+    return known;
+}
+
+/* What the box says of itself is not for clients to say. */
+static bool is_reserved(struct bytes topic)
+{
+    return topic.len > 5 && !memcmp(topic.data, "$SYS/", 5);
 }
 
 /* Acknowledged and dropped; MQTT 5 can say why. */
@@ -214,9 +174,9 @@ static void deny_publish(struct client *c, const struct mqtt_publish *p, store_t
         return;
     }
     if (p->qos == 2)
-        session_inbound_done(c->session, p->id, &inbound);
+        release_quota(c, p->id, &inbound);
     if (p->qos)
-        client_send_ack(c, p->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, p->id, MQTT_NOT_AUTHORIZED, inbound);
+        client_send_nack(c, ack_type(p), p->id, MQTT_NOT_AUTHORIZED, "it may not publish there", inbound);
 }
 
 static void on_publish(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -235,7 +195,9 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
         client_send_ack(c, MQTT_PUBREC, p->id, MQTT_OK, inbound);
         return;
     }
-    if (client_topic_reserved(topic, client_id(c)) || !client_may_publish(c, topic, p->qos, p->retain)) {
+    if (!take_quota(c, p))
+        return;
+    if (is_reserved(topic) || !client_may_publish(c, topic, p->qos, p->retain)) {
         deny_publish(c, p, inbound);
         return;
     }
@@ -248,6 +210,7 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
                         .retain = p->retain};
     if (c->version == MQTT_5) {
         m.props = client_forwarded(&p->props, &scratch);
+        m.expires = mqtt_has(&p->props, MQTT_MESSAGE_EXPIRY);
         m.expiry_s = mqtt_number(&p->props, MQTT_MESSAGE_EXPIRY, 0);
     }
     if (!p->qos && !p->retain && m.props.len == p->props.raw.len * (c->version == MQTT_5)) {
@@ -258,22 +221,18 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
     message_done(&m);
     buf_free(&scratch);
     if (p->qos == 2 && ticket == SESSION_REFUSED)
-        session_inbound_done(c->session, p->id, &inbound);
+        release_quota(c, p->id, &inbound);
     answer_publish(c, p, ticket > inbound ? ticket : inbound, receivers);
     slow_down(c);
-}
-
-/* An acknowledgement of what was not sent is harmless. */
-static void count_unknown(struct client *c, int err)
-{
-    broker_stats(broker_of(c))->unknown_acks += err != 0;
 }
 
 static void on_puback(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     (void)whole;
-    count_unknown(c, session_on_puback(c->session, packet->ack.id));
+    session_on_puback(c->session, packet->ack.id); /* an unknown one is harmless */
 }
+
+static const char unknown_id[] = "no message under this identifier waits for it";
 
 static void on_pubrec(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
@@ -282,9 +241,10 @@ static void on_pubrec(struct client *c, const struct mqtt_packet *packet, struct
 
     (void)whole;
     int err = session_on_pubrec(c->session, packet->ack.id, packet->ack.reason >= 0x80, &release, &ticket);
-    count_unknown(c, err);
-    if (err || release)
-        client_send_ack(c, MQTT_PUBREL, packet->ack.id, err ? MQTT_ID_NOT_FOUND : MQTT_OK, ticket);
+    if (err)
+        client_send_nack(c, MQTT_PUBREL, packet->ack.id, MQTT_ID_NOT_FOUND, unknown_id, ticket);
+    else if (release)
+        client_send_ack(c, MQTT_PUBREL, packet->ack.id, MQTT_OK, ticket);
 }
 
 static void on_pubrel(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -292,24 +252,25 @@ static void on_pubrel(struct client *c, const struct mqtt_packet *packet, struct
     store_ticket ticket;
 
     (void)whole;
-    bool known = session_inbound_done(c->session, packet->ack.id, &ticket);
-    client_send_ack(c, MQTT_PUBCOMP, packet->ack.id, known ? MQTT_OK : MQTT_ID_NOT_FOUND, ticket);
+    if (release_quota(c, packet->ack.id, &ticket))
+        client_send_ack(c, MQTT_PUBCOMP, packet->ack.id, MQTT_OK, ticket);
+    else
+        client_send_nack(c, MQTT_PUBCOMP, packet->ack.id, MQTT_ID_NOT_FOUND, unknown_id, ticket);
 }
 
 static void on_pubcomp(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     (void)whole;
-    count_unknown(c, session_on_pubcomp(c->session, packet->ack.id));
+    session_on_pubcomp(c->session, packet->ack.id);
 }
 
 static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint32_t id)
 {
     struct broker *b = broker_of(c);
     struct bytes name, inner;
-    bool shared = share_split(f->filter, &name, &inner);
     struct subscription_options o = {.qos = f->qos,
-                                     .no_local = f->no_local || (c->bridge && !shared),
-                                     .retain_as_published = f->retain_as_published || c->bridge,
+                                     .no_local = f->no_local,
+                                     .retain_as_published = f->retain_as_published,
                                      .retain_handling = f->retain_handling,
                                      .id = id};
 
@@ -320,11 +281,27 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
     if (full && !session_subscribes(c->session, f->filter))
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
     bool fresh = session_subscribe(c->session, f->filter, &o);
-    if (shared) /* §4.8.2: no retained messages */
+    if (share_split(f->filter, &name, &inner)) /* §4.8.2: no retained messages */
         return o.qos;
     if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
         broker_replay_retained(b, c->session, f->filter, &o);
     return o.qos;
+}
+
+/* SUBACK or UNSUBACK; the reason string tells the first thing that went wrong. Takes codes. */
+static void answer_filters(struct client *c, uint8_t type, uint16_t id, struct buf *codes)
+{
+    struct mqtt_packet answer = {.type = type};
+
+    answer.ack.id = id;
+    answer.ack.codes =
+        (struct bytes){codes->data, type == MQTT_SUBACK || c->version == MQTT_5 ? codes->len : 0};
+    for (size_t i = 0; i < codes->len && !answer.ack.props.present; i++)
+        if (codes->data[i] > MQTT_GRANTED_2)
+            mqtt_set_text(&answer.ack.props, MQTT_REASON_STRING, bytes_of(mqtt_reason_text(codes->data[i])));
+    if (!client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0))
+        client_refuse(c, MQTT_PACKET_TOO_LARGE, "the answer would be larger than it takes");
+    buf_free(codes);
 }
 
 static void on_subscribe(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -338,11 +315,7 @@ static void on_subscribe(struct client *c, const struct mqtt_packet *packet, str
     uint32_t id = c->version == MQTT_5 ? mqtt_number(&p->props, MQTT_SUBSCRIPTION_ID, 0) : 0;
     while (mqtt_filter_next(&at, MQTT_SUBSCRIBE, &f))
         buf_u8(&codes, subscribe_one(c, &f, id));
-    struct mqtt_packet answer = {.type = MQTT_SUBACK};
-    answer.ack.id = p->id;
-    answer.ack.codes = (struct bytes){codes.data, codes.len};
-    client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0);
-    buf_free(&codes);
+    answer_filters(c, MQTT_SUBACK, p->id, &codes);
 }
 
 static void on_unsubscribe(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -355,18 +328,15 @@ static void on_unsubscribe(struct client *c, const struct mqtt_packet *packet, s
     (void)whole;
     while (mqtt_filter_next(&at, MQTT_UNSUBSCRIBE, &f))
         buf_u8(&codes, session_unsubscribe(c->session, f.filter) ? MQTT_OK : MQTT_NO_SUBSCRIPTION);
-    struct mqtt_packet answer = {.type = MQTT_UNSUBACK};
-    answer.ack.id = p->id;
-    answer.ack.codes = (struct bytes){codes.data, c->version == MQTT_5 ? codes.len : 0};
-    client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0);
-    buf_free(&codes);
+    answer_filters(c, MQTT_UNSUBACK, p->id, &codes);
 }
 
 static void on_pingreq(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     (void)packet;
     (void)whole;
-    client_send_free(c, &(struct mqtt_packet){.type = MQTT_PINGRESP});
+    struct mqtt_packet answer = {.type = MQTT_PINGRESP};
+    client_send_free(c, &answer);
 }
 
 static void on_disconnect(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
@@ -385,7 +355,7 @@ static void on_disconnect(struct client *c, const struct mqtt_packet *packet, st
         s->expiry_s = expiry < most ? expiry : most;
         session_save(s);
     }
-    client_leave(c, c->version == MQTT_5 && p->reason == MQTT_DISCONNECT_WITH_WILL);
+    client_leave(c, p->reason != MQTT_OK); /* [MQTT-3.14.4-3] */
     conn_close(&c->conn);
 }
 
@@ -407,38 +377,18 @@ static packet_handler *const handlers[16] = {
 
 /* ---- reading ---- */
 
-void client_hold(struct client *c, enum client_hold why)
-{
-    c->holds = (uint8_t)(c->holds | why);
-    conn_pause(&c->conn);
-}
-
-void client_unhold(struct client *c, enum client_hold why)
-{
-    c->holds = (uint8_t)(c->holds & ~why);
-    if (!c->holds)
-        conn_resume(&c->conn);
-}
-
-/* Messages stop at the reader's backlog; answers alone can fill memory only while we go on asking for more.
- */
-static void judge_reader(struct client *c)
-{
-    if (c->state != CLIENT_CONNECTED || c->holds & HOLD_UNREAD ||
-        conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog + ANSWERS_MOST)
-        return;
-    broker_stats(broker_of(c))->unread_answers++;
-    client_hold(c, HOLD_UNREAD);
-}
-
 static void on_packet(struct client *c, struct bytes whole)
 {
     struct mqtt_packet p;
     uint8_t why = MQTT_MALFORMED;
 
     p.type = 0;
+    p.connect.version = 0;
     if (mqtt_decode(whole.data, whole.len, c->version, &p, &why) != 0) {
-        client_refuse(c, why, "malformed packet");
+        if (c->state == CLIENT_NEW && p.connect.version == MQTT_5)
+            client_on_bad_connect(c, why);
+        else
+            client_refuse(c, why, "malformed packet");
         return;
     }
     if (c->state == CLIENT_NEW) {
@@ -456,6 +406,7 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
     struct client *c = container_of(conn, struct client, conn);
     size_t done = 0, header, total;
 
+    c->seen_ms = uv_now(broker_loop(broker_of(c)));
     while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
         size_t most = broker_limits(broker_of(c))->packet;
         if (c->state == CLIENT_NEW && most > FIRST_PACKET_MOST)
@@ -471,11 +422,9 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         }
         if (!found || total > len - done)
             break;
-        c->seen_ms = uv_now(broker_loop(broker_of(c)));
         on_packet(c, (struct bytes){data + done, total});
         done += total;
     }
-    judge_reader(c);
     return done;
 }
 
@@ -490,7 +439,6 @@ static void on_drain(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
 
-    client_unhold(c, HOLD_UNREAD);
     if (c->session)
         session_wake(c->session);
 }
@@ -533,7 +481,7 @@ static void on_timer(struct timer *t)
 
 static void on_calm(struct broker_waiter *w)
 {
-    client_unhold(container_of(w, struct client, waiter), HOLD_STORE);
+    conn_resume(&container_of(w, struct client, waiter)->conn);
 }
 
 void client_accept(struct client_port *p, uv_stream_t *server)
@@ -568,11 +516,10 @@ void client_accept(struct client_port *p, uv_stream_t *server)
 
 static void disconnect(struct client *c, uint8_t reason)
 {
-    if (c->state == CLIENT_CONNECTED && c->version == MQTT_5) {
-        struct mqtt_packet p = {.type = MQTT_DISCONNECT};
-        p.ack.reason = reason;
-        client_send_free(c, &p);
-    }
+    struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+
+    p.ack.reason = reason;
+    client_send_last(c, &p);
     conn_close(&c->conn);
 }
 

@@ -12,6 +12,8 @@
 #include "broker/alias.h"
 #include "broker/client_private.h"
 
+enum { SMALLEST_CONNACK = 5 };
+
 static struct broker *broker_of(const struct client *c)
 {
     return c->port->broker;
@@ -23,6 +25,7 @@ static void refuse_connect(struct client *c, uint8_t reason, const char *why)
     char name[160];
 
     p.connack.reason = reason;
+    mqtt_set_text(&p.connack.props, MQTT_REASON_STRING, bytes_of(why));
     client_name(c, name);
     broker_stats(broker_of(c))->refused_connects++;
     log_info("%s: CONNECT refused: %s", name, why);
@@ -30,7 +33,36 @@ static void refuse_connect(struct client *c, uint8_t reason, const char *why)
     conn_close(&c->conn);
 }
 
-/* 0 or the reason to refuse; *why for the log. */
+/* UTF-8 in which U+0000 is a character like others (§3.3.2.3.2). */
+static bool is_text(struct bytes payload)
+{
+    const uint8_t *at = payload.data, *end = at + payload.len;
+
+    while (at < end) {
+        const uint8_t *zero = memchr(at, 0, (size_t)(end - at)), *stop = zero ? zero : end;
+        if (!mqtt_utf8_ok((struct bytes){at, (size_t)(stop - at)}))
+            return false;
+        at = stop + 1;
+    }
+    return true;
+}
+
+const char client_not_text[] = "payload that is not the UTF-8 it claims to be";
+
+bool client_bad_format(const struct mqtt_props *p, struct bytes payload)
+{
+    return mqtt_number(p, MQTT_PAYLOAD_FORMAT, 0) && !is_text(payload);
+}
+
+/* How large a packet it takes is not known. */
+void client_on_bad_connect(struct client *c, uint8_t reason)
+{
+    c->version = MQTT_5;
+    c->most_packet = SMALLEST_CONNACK;
+    refuse_connect(c, reason, "it cannot be read");
+}
+
+/* 0 or the reason to refuse; *why for the log and the reason string. */
 static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const char **why)
 {
     if (p->version != c->version) {
@@ -48,6 +80,10 @@ static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const
     if (!p->client_id.len && p->version < MQTT_5 && (!p->clean || p->version == MQTT_3_1)) {
         *why = "empty client identifier for a session that is to last"; /* [MQTT-3.1.3-8] */
         return MQTT_BAD_CLIENT_ID;
+    }
+    if (p->version == MQTT_5 && p->has_will && client_bad_format(&p->will.props, p->will.payload)) {
+        *why = client_not_text;
+        return MQTT_BAD_PAYLOAD_FORMAT;
     }
     if (p->version == MQTT_3_1 && p->client_id.len > 23) {
         *why = "client identifier over 23 characters, the most of MQTT 3.1";
@@ -71,6 +107,7 @@ static struct message *will_of(const struct client *c, const struct mqtt_connect
                         .retain = w->retain};
     if (p->version == MQTT_5) {
         m.props = client_forwarded(&w->props, &scratch);
+        m.expires = mqtt_has(&w->props, MQTT_MESSAGE_EXPIRY);
         m.expiry_s = mqtt_number(&w->props, MQTT_MESSAGE_EXPIRY, 0);
     }
     struct message *will = message_keep(&m);
@@ -141,15 +178,28 @@ static uint16_t keep_alive_of(const struct client *c, const struct mqtt_connect 
     return over && p->version == MQTT_5 ? most : p->keep_alive;
 }
 
-static void send_connack(struct client *c, const struct mqtt_connect *p, bool present, bool assigned,
+/* A topic of the client's own to be answered at (§3.2.2.3.15), when its name makes one. */
+static void offer_response(const struct client *c, const struct mqtt_connect *p, struct mqtt_props *props,
+                           struct buf *topic)
+{
+    if (!mqtt_number(&p->props, MQTT_REQUEST_RESPONSE_INFO, 0))
+        return;
+    buf_append(topic, "response/", 9);
+    buf_append(topic, c->session->name, c->session->name_len);
+    struct bytes made = {topic->data, topic->len};
+    if (mqtt_topic_ok(made))
+        mqtt_set_text(props, MQTT_RESPONSE_INFO, made);
+}
+
+/* False when the client takes none that large. */
+static bool send_connack(struct client *c, const struct mqtt_connect *p, bool present, bool assigned,
                          uint32_t expiry_s)
 {
     const struct broker_limits *limits = broker_limits(broker_of(c));
     struct mqtt_packet answer = {.type = MQTT_CONNACK};
     struct mqtt_props *props = &answer.connack.props;
-    char response[128];
+    struct buf response = {0};
 
-    snprintf(response, sizeof(response), "response/%.100s", c->session->name);
     answer.connack.session_present = present;
     if (c->version == MQTT_5) {
         mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, limits->packet);
@@ -157,15 +207,16 @@ static void send_connack(struct client *c, const struct mqtt_connect *p, bool pr
         mqtt_set_number(props, MQTT_RECEIVE_MAXIMUM, limits->receive);
         if (c->keep_alive != p->keep_alive)
             mqtt_set_number(props, MQTT_SERVER_KEEP_ALIVE, c->keep_alive);
-        if (mqtt_number(&p->props, MQTT_REQUEST_RESPONSE_INFO, 0))
-            mqtt_set_text(props, MQTT_RESPONSE_INFO, bytes_of(response));
+        offer_response(c, p, props, &response);
         if (assigned)
             mqtt_set_text(props, MQTT_ASSIGNED_CLIENT_ID,
                           (struct bytes){(const uint8_t *)c->session->name, c->session->name_len});
         if (expiry_s != mqtt_number(&p->props, MQTT_SESSION_EXPIRY, 0))
             mqtt_set_number(props, MQTT_SESSION_EXPIRY, expiry_s);
     }
-    client_send_held(c, &answer, c->connack);
+    bool sent = client_send_held(c, &answer, c->connack);
+    buf_free(&response);
+    return sent;
 }
 
 /* What the rules say of the client as a whole: its names, and its will. */
@@ -173,10 +224,6 @@ static uint8_t judge_rights(struct client *c, const struct mqtt_connect *p, stru
 {
     uint8_t reason = auth_bind(c->port->auth, &c->who, id, c->port->loopback, why);
 
-    if (!reason && p->has_will && client_topic_reserved(p->will.topic, id)) {
-        *why = "its will is for a topic of the box's own";
-        reason = MQTT_NOT_AUTHORIZED;
-    }
     if (!reason && p->has_will && !client_may_publish(c, p->will.topic, p->will.qos, p->will.retain)) {
         *why = "it may not publish its will";
         reason = MQTT_NOT_AUTHORIZED;
@@ -217,13 +264,9 @@ static void admit(struct client *c, const struct mqtt_connect *p)
     c->state = CLIENT_CONNECTED;
     c->keep_alive = keep_alive_of(c, p);
     set_session(c, p, expiry_s, present);
-    if (p->version == MQTT_5) {
-        c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
-        c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
-    }
     if (present)
         client_review(c); /* the rules may have changed while it was away */
-    send_connack(c, p, present, !p->client_id.len, expiry_s);
+    bool told = send_connack(c, p, present, !p->client_id.len, expiry_s);
     uint32_t window = broker_limits(b)->inflight;
     uint32_t theirs = p->version == MQTT_5 ? mqtt_number(&p->props, MQTT_RECEIVE_MAXIMUM, 65535) : 65535;
     session_attach(c->session, &client_session_ops, c, (uint16_t)(theirs < window ? theirs : window));
@@ -231,6 +274,10 @@ static void admit(struct client *c, const struct mqtt_connect *p)
     c->seen_ms = uv_now(broker_loop(b));
     timer_stop(&c->timer);
     client_keep_alive(c);
+    if (told)
+        return;
+    log_info("client %s: closed: it takes no packet as large as its CONNACK", c->session->name);
+    conn_close(&c->conn);
 }
 
 /* ---- who it is ---- */
@@ -281,7 +328,7 @@ static void on_answer(void *arg, const struct auth_answer *answer)
     c->login = login;
     forget_login(c);
     if (c->state != CLIENT_CLOSED)
-        client_unhold(c, HOLD_LOGIN);
+        conn_resume(&c->conn);
 }
 
 /* Nothing more is read from the client until it is known who it is. */
@@ -292,7 +339,7 @@ static void wait_for_answer(struct client *c, struct auth_login *under_way, stru
     c->login->len = whole.len;
     memcpy(c->login->packet, whole.data, whole.len);
     c->state = CLIENT_AUTHENTICATING;
-    client_hold(c, HOLD_LOGIN);
+    conn_pause(&c->conn);
 }
 
 void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole)
@@ -302,7 +349,11 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p, struct by
     struct auth_answer answer;
 
     c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
-    c->bridge = p->bridge;
+    if (c->version == MQTT_5 && p->version == MQTT_5) {
+        c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
+        c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
+        c->no_problem_info = !mqtt_number(&p->props, MQTT_REQUEST_PROBLEM_INFO, 1);
+    }
     uint8_t reason = judge(c, p, &why);
     if (reason) {
         refuse_connect(c, reason, why);
@@ -344,7 +395,7 @@ void client_keep_alive(struct client *c)
         return;
     uint64_t now = uv_now(broker_loop(broker_of(c)));
     uint64_t due = c->seen_ms + c->keep_alive * 1500u;
-    if (c->holds & HOLD_STORE) { /* it is we who do not listen */
+    if (c->conn.paused) { /* it is we who do not listen */
         c->seen_ms = now;
         due = now + c->keep_alive * 1500u;
     }

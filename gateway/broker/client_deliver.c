@@ -34,7 +34,8 @@ struct bytes client_forwarded(const struct mqtt_props *p, struct buf *scratch)
 
 /* The properties of a PUBLISH to an MQTT 5 client: sizes first, then bytes, in one order. */
 struct out_props {
-    uint32_t expiry;
+    uint32_t expiry; /* when expires */
+    bool expires;
     uint16_t alias; /* 0: none */
     const uint32_t *ids;
     struct bytes forwarded;
@@ -43,10 +44,11 @@ struct out_props {
 
 static struct out_props props_of(const struct delivery *d, uint16_t alias)
 {
-    struct out_props p = {message_left_s(d->message), alias, d->sub_ids, d->message->props, 0};
+    const struct message *m = d->message;
+    struct out_props p = {m->expires ? message_left_s(m) : 0, m->expires, alias, d->sub_ids, m->props, 0};
     uint32_t size = (uint32_t)p.forwarded.len;
 
-    if (p.expiry != UINT32_MAX)
+    if (p.expires)
         size += 5;
     if (alias)
         size += 3;
@@ -59,7 +61,7 @@ static struct out_props props_of(const struct delivery *d, uint16_t alias)
 static uint8_t *put_props(uint8_t *at, const struct out_props *p)
 {
     at += mqtt_put_varint(at, p->size);
-    if (p->expiry != UINT32_MAX) {
+    if (p->expires) {
         *at++ = MQTT_MESSAGE_EXPIRY;
         for (int shift = 24; shift >= 0; shift -= 8)
             *at++ = (uint8_t)(p->expiry >> shift);
@@ -184,7 +186,9 @@ static bool deliver(struct session *s, const struct delivery *d)
         return true;
     struct form f = form_of(c, d);
     if (c->most_packet && 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining > c->most_packet) {
-        s->counts.too_large += !d->qos;
+        s->counts.too_large++;
+        broker_stats(broker_of(c))->too_large++;
+        broker_stats(broker_of(c))->dropped++;
         return leave_out(s, d);
     }
     put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : client_free_lane(c), c, d, &f);
@@ -201,7 +205,7 @@ static bool room(struct session *s)
 {
     const struct client *c = s->reader;
 
-    return conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog;
+    return conn_backlog(&c->conn) < broker_limits(broker_of(c))->reader_backlog;
 }
 
 /* [MQTT-3.1.4-2], 5.0 [MQTT-3.1.4-3] */
@@ -209,11 +213,9 @@ static void displaced(struct session *s)
 {
     struct client *c = s->reader;
 
-    if (c->version == MQTT_5) {
-        struct mqtt_packet p = {.type = MQTT_DISCONNECT};
-        p.ack.reason = MQTT_TAKEN_OVER;
-        client_send_free(c, &p);
-    }
+    struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+    p.ack.reason = MQTT_TAKEN_OVER;
+    client_send_last(c, &p);
     conn_close(&c->conn);
 }
 

@@ -9,12 +9,6 @@
 
 enum client_state { CLIENT_NEW, CLIENT_AUTHENTICATING, CLIENT_CONNECTED, CLIENT_CLOSED };
 
-enum client_hold {
-    HOLD_LOGIN = 1, /* who it is is being found out */
-    HOLD_STORE = 2, /* the store is behind */
-    HOLD_UNREAD = 4 /* it does not read what it is answered */
-};
-
 struct client {
     struct conn conn;
     struct client_port *port;
@@ -22,40 +16,47 @@ struct client {
     struct list in_port;
     struct timer timer; /* to CONNECT, then keepalive */
     struct broker_waiter waiter;
-    uint64_t seen_ms;           /* loop time of the last whole packet */
+    uint64_t seen_ms;           /* loop time of the last packet */
     store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
     struct identity *who;       /* NULL: without a name, and may do everything */
     struct client_login *login; /* while CLIENT_AUTHENTICATING */
     struct aliases *aliases;    /* NULL: none used yet */
     store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
     uint32_t unacked[2];
+    uint32_t receiving;   /* QoS 2 messages of this connection that are not released */
     uint32_t most_packet; /* largest that it takes; 0: no limit */
     uint16_t keep_alive;  /* s; 0: none */
     uint8_t version;
     uint8_t state;
-    uint8_t holds;         /* enum client_hold: why nothing is read from it */
-    bool bridge;           /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
     uint16_t most_aliases; /* that it lets us use */
+    bool no_problem_info;  /* it wants no reason strings */
 };
 
 /* The lane of what waits for nothing. Still nothing overtakes CONNACK ([MQTT-3.2.0-1]). */
 struct buf *client_free_lane(struct client *c);
 /* Writes one packet to a lane: 0 is the free lane; otherwise held in order at ticket. */
-void client_send_free(struct client *c, const struct mqtt_packet *p);
-void client_send_held(struct client *c, const struct mqtt_packet *p, store_ticket ticket);
-/* PUBACK, PUBREC, PUBREL, PUBCOMP. */
+void client_send_free(struct client *c, struct mqtt_packet *p);
+/* False when it is larger than the client takes, also without its reason string: it is not sent. */
+bool client_send_held(struct client *c, struct mqtt_packet *p, store_ticket ticket);
+/* The last packet before conn_close: what is not on disk yet is given up. */
+void client_send_last(struct client *c, struct mqtt_packet *p);
+/* PUBACK, PUBREC, PUBREL, PUBCOMP; with why as the reason string. */
 void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, store_ticket ticket);
+void client_send_nack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, const char *why,
+                      store_ticket ticket);
 
-/* Nothing is read from it until the last reason is gone. */
-void client_hold(struct client *c, enum client_hold why);
-void client_unhold(struct client *c, enum client_hold why);
 /* Protocol violations and refusals: DISCONNECT (MQTT 5) and close. why: for the log. */
 void client_refuse(struct client *c, uint8_t reason, const char *why);
 /* "client plant7-hmi (192.0.2.7:51234)". */
 void client_name(const struct client *c, char out[160]);
 
-/* client_connect.c */
+/* client_write.c: all above; client_connect.c: */
 void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole);
+/* A CONNECT of MQTT 5 that cannot be read. */
+void client_on_bad_connect(struct client *c, uint8_t reason);
+/* A payload that claims to be UTF-8 and is not; and what to say of it. */
+bool client_bad_format(const struct mqtt_props *p, struct bytes payload);
+extern const char client_not_text[];
 /* The connection is gone. */
 void client_cancel_login(struct client *c);
 /* Leaves the session: will says whether it is due. */
@@ -65,7 +66,6 @@ void client_keep_alive(struct client *c);
 /* auth_client.c: what it may do. client_may_subscribe: 0, or the reason for SUBACK; *qos may become less.
  * client_review: takes subscriptions and a will that are not allowed any more; true when subscriptions went.
  */
-bool client_topic_reserved(struct bytes topic, struct bytes client_id);
 bool client_may_publish(struct client *c, struct bytes topic, uint8_t qos, bool retain);
 uint8_t client_may_subscribe(struct client *c, struct bytes filter, uint8_t *qos);
 bool client_may_receive(struct client *c, struct bytes topic);

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { FORMAT = 1, FLAG_RETAIN = 1, FLAG_PAYLOAD = 2, MAX_ENCODERS = 16 };
+enum { FORMAT = 1, FLAG_RETAIN = 1, FLAG_PAYLOAD = 2, FLAG_EXPIRES = 4, MAX_ENCODERS = 16 };
 
 static const struct message_encoder *encoders[MAX_ENCODERS];
 static size_t encoder_count;
@@ -118,14 +118,25 @@ struct bytes message_payload(struct message *m)
     return (struct bytes){m->made, m->made_len};
 }
 
+static int64_t life_us(const struct message *m)
+{
+    return (m->expiry_s ? (int64_t)m->expiry_s : 1) * 1000000;
+}
+
+bool message_expired(const struct message *m)
+{
+    if (!m->expires || !clock_is_set())
+        return false;
+    return m->expired || (int64_t)clock_boot_us() - m->born_us >= life_us(m);
+}
+
 uint32_t message_left_s(const struct message *m)
 {
-    if (!m->expiry_s || !clock_is_set())
-        return UINT32_MAX;
     int64_t age_s = ((int64_t)clock_boot_us() - m->born_us) / 1000000;
-    if (m->expired || age_s >= (int64_t)m->expiry_s)
-        return 0;
-    return age_s < 0 ? m->expiry_s : m->expiry_s - (uint32_t)age_s;
+
+    if (age_s < 0)
+        return m->expiry_s;
+    return age_s >= (int64_t)m->expiry_s ? 0 : m->expiry_s - (uint32_t)age_s;
 }
 
 size_t message_cost(const struct message *m)
@@ -139,7 +150,8 @@ void message_write(struct buf *out, const struct message *m, bool with_payload)
     bool set = clock_is_set();
 
     buf_u8(out, FORMAT);
-    buf_u8(out, (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (with_payload ? FLAG_PAYLOAD : 0)));
+    buf_u8(out, (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (with_payload ? FLAG_PAYLOAD : 0) |
+                          (m->expires ? FLAG_EXPIRES : 0)));
     buf_u8(out, m->qos);
     buf_u32(out, m->boot);
     buf_u32(out, m->expiry_s);
@@ -166,7 +178,7 @@ static void set_birth(struct message *m, int64_t born_wall_us)
         m->born_us = born_wall_us - clock_offset_us();
     if (m->born_us > now)
         m->born_us = now;
-    m->expired = m->expiry_s && now - m->born_us >= (int64_t)m->expiry_s * 1000000;
+    m->expired = m->expires && now - m->born_us >= life_us(m);
 }
 
 struct message *message_read(struct bytes record, const struct bytes *body)
@@ -188,6 +200,7 @@ struct message *message_read(struct bytes record, const struct bytes *body)
     if (c.failed || like.qos > 2)
         return NULL;
     like.retain = flags & FLAG_RETAIN;
+    like.expires = flags & FLAG_EXPIRES || like.expiry_s; /* older records have no flag */
     if (encoder.len && !(like.encoder = find_encoder(encoder)))
         return NULL;
     if (flags & FLAG_PAYLOAD)

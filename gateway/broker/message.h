@@ -33,12 +33,13 @@ struct message {
     uint64_t publisher; /* session id of whoever published it (struct session.id_hash), 0: the box itself */
     uint64_t body_id;   /* of its payload in the store; 0: none yet */
     int64_t born_us;    /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
-    uint32_t expiry_s;  /* message expiry interval at born_us; 0: none */
+    uint32_t expiry_s;  /* message expiry interval at born_us, when expires */
     uint32_t boot;      /* start in which it was born */
     uint32_t refs;      /* 0: borrowed */
     uint8_t qos;
     uint8_t wire_version; /* of wire */
     bool retain;
+    bool expires;
     bool expired; /* found so when it came back from disk */
 };
 
@@ -51,7 +52,10 @@ void message_done(struct message *borrowed);
 /* The payload's bytes; made now when an encoder has not made them yet. They live as long as m. */
 struct bytes message_payload(struct message *m);
 
-/* Seconds until it expires; 0 when it has; UINT32_MAX when it never does or the clock is not set. */
+/* Its time is over. Never while the clock is not set: what was waiting on disk may be younger than it seems.
+ * An interval of 0 is for whoever can take the message at once; it lasts a second. */
+bool message_expired(const struct message *m);
+/* What is left of the interval of a message that expires, in seconds. */
 uint32_t message_left_s(const struct message *m);
 
 /* Memory that m takes, for limits. */

@@ -192,12 +192,6 @@ static bool over_limits(const struct session *s, uint64_t messages, uint64_t byt
            (s->limits.bytes && bytes > s->limits.bytes);
 }
 
-static void count_full(struct session *s)
-{
-    broker_stats(s->broker)->dropped++;
-    broker_stats(s->broker)->queue_full++;
-}
-
 /* Makes room for m by the queue's policy. 0, -ENOBUFS: m is dropped; -EDQUOT: m is refused. */
 static int make_room(struct session *s, const struct message *m)
 {
@@ -218,12 +212,12 @@ static int make_room(struct session *s, const struct message *m)
             break;
         }
         s->counts.dropped_oldest++;
-        count_full(s);
+        broker_stats(s->broker)->dropped++;
     }
     if (!over_limits(s, s->queued + 1, s->bytes + need))
         return 0;
     s->counts.dropped_newest++;
-    count_full(s);
+    broker_stats(s->broker)->dropped++;
     return -ENOBUFS;
 }
 
@@ -274,7 +268,6 @@ store_ticket session_offer(struct session *s, struct message *m, const struct of
     if (s->ops && !s->ops->on_deliver(s, &d)) {
         s->counts.dropped_qos0++;
         broker_stats(s->broker)->dropped++;
-        broker_stats(s->broker)->slow_reader++;
     }
     return 0;
 }
@@ -358,7 +351,7 @@ void session_read_ahead(struct session *s)
 
 static bool too_old(const struct session *s, const struct message *m)
 {
-    if (!message_left_s(m))
+    if (message_expired(m))
         return true;
     if (!s->limits.keep_s || !clock_is_set())
         return false;
@@ -368,8 +361,11 @@ static bool too_old(const struct session *s, const struct message *m)
 /* True when the first in ready may be sent as far as identifiers and window go. */
 static bool window_open(const struct session *s)
 {
-    if (!s->ready.count || s->in_flight >= s->window ||
-        s->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window)
+    if (!s->ready.count)
+        return false;
+    /* The peer's quota holds back PUBLISH alone (5.0 [MQTT-3.3.4-10]). */
+    if (ring_at(&s->ready, 0)->state != DELIVERY_RELEASED &&
+        (s->in_flight >= s->window || s->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window))
         return false;
     return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < SPAN_MOST;
 }
@@ -543,8 +539,6 @@ void session_skip(struct session *s, uint16_t id)
 
     if (!d)
         return;
-    s->counts.too_large++;
-    broker_stats(s->broker)->dropped++;
     finish(s, d);
 }
 

@@ -153,13 +153,13 @@ void retain_each(struct retain *r, struct bytes filter, void (*found)(void *arg,
 
     if (!wild) {
         struct retained *e = find(r, filter, map_hash(filter.data, filter.len));
-        if (e && message_left_s(e->message))
+        if (e && !message_expired(e->message))
             found(arg, e->message);
         return;
     }
     for (struct map_node *n = map_next(&r->topics, NULL); n; n = map_next(&r->topics, n)) {
         struct message *m = container_of(n, struct retained, by_topic)->message;
-        if (mqtt_topic_matches(filter, m->topic) && message_left_s(m))
+        if (mqtt_topic_matches(filter, m->topic) && !message_expired(m))
             found(arg, m);
     }
 }

@@ -232,6 +232,7 @@ void session_fire_will(struct session *s)
     s->will = NULL;
     session_set_will(s, NULL, 0);
     will->born_us = (int64_t)clock_boot_us(); /* its expiry begins now (§3.1.3.2.4) */
+    will->publisher = s->key;
     broker_publish(s->broker, will, NULL);
     message_drop(will);
     session_save(s);

@@ -164,8 +164,8 @@ store_ticket session_offer(struct session *s, struct message *m, const struct of
 int session_on_puback(struct session *s, uint16_t id);
 int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket);
 int session_on_pubcomp(struct session *s, uint16_t id);
-/* What is in flight under id will never be sent (it is too large for the peer): as if it had been
- * acknowledged. */
+/* What is in flight under id will never be sent (it is too large for the peer, or not for it): as if it had
+ * been acknowledged. */
 void session_skip(struct session *s, uint16_t id);
 
 /* Inbound QoS 2. session_inbound: true when id is new (publish it), false for a repeat; *ticket: hold PUBREC

@@ -102,6 +102,18 @@ void conn_release(struct conn *c)
         c->marks[i] = (struct conn_mark){c->marks[i + done].ticket, c->marks[i + done].offset - len};
 }
 
+struct buf *conn_last_lane(struct conn *c)
+{
+    if (c->state >= CONN_LINGERING)
+        return sink(c);
+    conn_release(c);
+    if (c->mark_count) {
+        drop_held(c);
+        list_remove(&c->hold);
+    }
+    return conn_free_lane(c);
+}
+
 static void note_high(struct conn *c)
 {
     if (c->high && conn_backlog(c) > c->high)

@@ -106,6 +106,9 @@ int conn_connect(struct conn *c, struct net *n, const struct conn_target *target
  * before ticket is done (0: only in order). On a closed connection both give a buffer that goes nowhere. */
 struct buf *conn_free_lane(struct conn *c);
 struct buf *conn_held_lane(struct conn *c, uint64_t ticket);
+/* The free lane for a packet after which nothing may come: what is held and on disk leaves before it, the
+ * rest of the held lane is given up. conn_close is to follow. */
+struct buf *conn_last_lane(struct conn *c);
 
 /* Bytes that wait to leave, all lanes and layers. */
 static inline size_t conn_backlog(const struct conn *c)

@@ -83,6 +83,7 @@ def take_props(data):
             value = name.decode(), value.decode()
         else:
             value, at = take_text(at)
+            value = value if ident in (CORRELATION, AUTH_DATA) else value.decode()
         out.append((ident, value))
     return out, rest
 
@@ -121,9 +122,46 @@ class Packet(raw.Packet):
 
 
 class Client(Raw):
+    passed = []  # PUBLISHes that came while another packet was waited for
+
     def read(self):
+        if self.passed:
+            p, *self.passed = self.passed
+            return p
         p = super().read()
         return p and Packet(p.kind << 4 | p.flags, p.body)
+
+    def answer(self, kind):
+        """The next packet but PUBLISH; what is passed over comes next."""
+        passed = []
+        while (p := self.read()) and p.kind == PUBLISH:
+            passed.append(p)
+        self.passed = passed + self.passed
+        assert p and p.kind == kind, p
+        return p
+
+    def subscribed(self, *filters, pid=1, pairs=()):
+        """SUBSCRIBE; the codes of its SUBACK."""
+        self.send(subscribe(pid, *filters, pairs=pairs))
+        p = self.answer(SUBACK)
+        assert p.pid == pid, p
+        return p.codes
+
+    def published(self, *args, qos=1, pid=1, **more):
+        """PUBLISH; its PUBACK or PUBREC."""
+        self.send(publish(*args, qos=qos, pid=pid, **more))
+        return self.answer(PUBACK if qos == 1 else PUBREC)
+
+    def received(self):
+        """The next PUBLISH, acknowledged to its end."""
+        p = self.expect(PUBLISH)
+        if p.qos == 1:
+            self.send(ack(PUBACK, p.pid))
+        elif p.qos == 2:
+            self.send(ack(PUBREC, p.pid))
+            assert self.answer(PUBREL).pid == p.pid
+            self.send(ack(PUBCOMP, p.pid))
+        return p
 
     def refused(self, *reasons):
         """DISCONNECT with one of the reasons, and closed."""

@@ -23,4 +23,4 @@ def port(shared_daemon):
 @pytest.fixture
 def own(request):
     """A name that is this test's alone, for clients and topics."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.path.stem.removeprefix("test_") + "-" + request.node.name)

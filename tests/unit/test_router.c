@@ -165,6 +165,7 @@ static void kept_once_and_stored_whole(void **state)
                         .props = {prop, sizeof(prop)},
                         .qos = 2,
                         .retain = true,
+                        .expires = true,
                         .expiry_s = 100,
                         .boot = 7,
                         .born_us = (int64_t)clock_boot_us() - 40000000};
