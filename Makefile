@@ -51,7 +51,8 @@ packages := libuv sqlite3 libconfig libcjson libserialport libmodbus $(if $(CONF
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Wmissing-prototypes $(if $(WERROR),-Werror)
 harden := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
 CFLAGS ?= -O2 -g
-LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lmbedtls -lmbedx509 -lmbedcrypto -lm -lpthread
+LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lmbedtls -lmbedx509 -lmbedcrypto \
+	$(if $(CONFIG_WEBSOCKET),-lhttp_parser -lwslay) -lm -lpthread
 LDFLAGS += -Wl,--as-needed
 
 san-asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1

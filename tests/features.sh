@@ -39,4 +39,5 @@ done
 refuses BRIDGE 'bridges = ( { name = "x"; } );' CONFIG_BRIDGE
 refuses MODBUS_RTU 'lines = ( { name = "x"; protocol = "modbus-rtu"; port = "/dev/ttyS0"; } );' CONFIG_MODBUS_RTU
 refuses TLS 'listeners = ( { bind = "127.0.0.1:1"; tls = { cert = "a"; key = "b"; }; } );' CONFIG_TLS
-echo "features: $count builds, 3 refusals"
+refuses WEBSOCKET 'listeners = ( { bind = "127.0.0.1:1"; protocol = "http"; } );' CONFIG_WEBSOCKET
+echo "features: $count builds, 4 refusals"

@@ -497,7 +497,7 @@ void client_accept(struct client_port *p, uv_stream_t *server)
     list_init(&c->in_port);
     timer_init(&c->timer, on_timer);
     c->conn.high = broker_limits(b)->reader_backlog;
-    if (conn_accept(&c->conn, broker_net(b), server, p->tls, &events) != 0) {
+    if (conn_accept(&c->conn, broker_net(b), server, &p->layers, &events) != 0) {
         free(c);
         return;
     }

@@ -18,11 +18,11 @@ struct client;
 struct client_port {
     char *name; /* its bind text, for logs and status */
     struct broker *broker;
-    struct tls_context *tls; /* NULL: plain */
-    struct auth *auth;       /* who gets in, and may do what */
-    bool anonymous;          /* without user name or certificate */
-    bool certificates;       /* a client certificate was required; its common name is the user */
-    bool loopback;           /* only this box can reach it */
+    struct conn_layers layers;
+    struct auth *auth; /* who gets in, and may do what */
+    bool anonymous;    /* without user name or certificate */
+    bool certificates; /* a client certificate was required; its common name is the user */
+    bool loopback;     /* only this box can reach it */
     uint32_t refs;
     uint32_t clients;
     struct list all; /* its clients */

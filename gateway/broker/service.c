@@ -10,36 +10,17 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "broker/auth_service.h"
-#include "broker/client.h"
+#include "broker/broker.h"
 #include "broker/notes.h"
+#include "broker/ports.h"
 #include "broker/starts.h"
-#include "codec/mqtt.h"
 #include "net/conn.h"
-#include "net/listener.h"
-#include "net/tls.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x)    TEXT_OF(x)
 
 enum { CLOSE_MS = 1000, LINGER_MS = 300, CLOCK_EVERY_MS = 60000, FAIL_TICK_MS = 1000 };
 
-static const struct conf_row tls_rows[] = {
-    {"cert", CONF_PATH, CONF_REQUIRED, .help = "certificate with its chain (PEM)"},
-    {"key", CONF_PATH, CONF_REQUIRED, .help = "its private key (PEM)"},
-    {"client_ca", CONF_PATH, .help = "clients must show a certificate signed by one of these (PEM)"},
-    {0},
-};
-static const struct conf_row listener_rows[] = {
-    {"bind", CONF_STRING, CONF_REQUIRED, .help = "address:port, *:port, or unix:/path"},
-    {"anonymous", CONF_BOOL, .def = "false", .help = "take clients without a name: no user, no certificate"},
-    {"everybody", CONF_BOOL, .def = "false",
-     .help = "with anonymous = true: even where others than this box reach it"},
-    {"protocol", CONF_CHOICE, .def = "mqtt", .choices = (const char *const[]){"mqtt", NULL},
-     .help = "what is spoken"},
-    {"tls", CONF_GROUP, .rows = tls_rows, .help = "TLS; without it, plain"},
-    {0},
-};
 static const struct conf_row store_rows[] = {
     {"linger", CONF_DURATION, .def = "0ms", .max = 60000,
      .help =
@@ -87,175 +68,18 @@ static const struct conf_row rows[] = {
     {"state_dir", CONF_PATH, .def = DEFAULT_STATE_DIR, .help = "where the database lives"},
     {"store", CONF_GROUP, .def = "", .rows = store_rows, .help = "how readings and messages go to disk"},
     {"limits", CONF_GROUP, .def = "", .rows = limit_rows, .help = "what bounds memory and disk"},
-    {"listeners", CONF_LIST, .rows = listener_rows, .help = "where local MQTT clients connect"},
+    {"listeners", CONF_LIST, .rows = port_rows, .help = "where local MQTT clients connect"},
     {0},
-};
-
-struct port {
-    struct list link;
-    const struct conf_node *conf;
-    struct client_port *clients;
-    struct listener *listener;
 };
 
 static struct {
     struct gateway *gw;
     struct starts *starts;
-    struct list ports;   /* that listen */
-    struct list retired; /* of listeners that were taken away, while they have clients */
     uv_timer_t clock_timer, fail_timer;
     uint32_t fail_after_ms;
     uint64_t closing_us;
     bool store_done;
 } self;
-
-/* ---- check ---- */
-
-static int tls_open(struct tls_context **out, const struct conf_node *listener, char *error, size_t size)
-{
-    const struct conf_node *tls = conf_get(listener, "tls");
-
-    *out = NULL;
-    if (!tls)
-        return 0;
-    struct tls_server_config config = {conf_string(tls, "cert"), conf_string(tls, "key"),
-                                       conf_string(tls, "client_ca")};
-    return tls_server_new(out, &config, error, size);
-}
-
-/* Who gets in must be somebody, and nobody unasked from outside but by an explicit word. */
-static void check_who(struct conf *c, const struct conf_node *l, bool loopback, bool certificates)
-{
-    const struct conf_node *bind = conf_get(l, "bind");
-    bool asks = auth_conf_asks(conf_root(c)), anonymous = conf_bool(l, "anonymous"),
-         everybody = conf_bool(l, "everybody");
-
-    if (everybody && !anonymous)
-        conf_error(c, conf_get(l, "everybody"), "everybody = true goes with anonymous = true");
-    else if (!loopback && anonymous && !everybody && !certificates)
-        conf_error(
-            c, bind,
-            "%s can be reached from outside, and anonymous = true lets in whoever reaches it; leave it "
-            "out, bind to 127.0.0.1, or add everybody = true if that is meant",
-            bind->s);
-    else if (!loopback && !anonymous && !certificates && !asks)
-        conf_error(c, bind,
-                   "%s can be reached from outside and asks nobody who they are; add users (sluicectl user "
-                   "add), or tls = { cert, key, client_ca }, or bind to 127.0.0.1",
-                   bind->s);
-    else if (!certificates && !anonymous && !asks)
-        conf_error(c, l,
-                   "this listener would refuse everybody; add users (sluicectl user add), set anonymous = "
-                   "true or add tls = { …; client_ca }");
-    if (asks && !loopback && !conf_get(l, "tls"))
-        conf_warn(c, bind, "passwords cross the network in the clear at %s; add tls = { cert, key }",
-                  bind->s);
-}
-
-static void check_listener(struct conf *c, const struct conf_node *l)
-{
-    const struct conf_node *tls = conf_get(l, "tls");
-    bool with_certificates = tls && conf_string(tls, "client_ca");
-    struct tls_context *context;
-    char error[256];
-    bool loopback;
-
-    if (listener_parse(conf_string(l, "bind"), &loopback) != 0) {
-        conf_error(c, conf_get(l, "bind"),
-                   "\"%s\" is no address to listen on; write \"127.0.0.1:1883\", \"*:8883\" or "
-                   "\"unix:/run/sluice/mqtt.sock\"",
-                   conf_string(l, "bind"));
-        return;
-    }
-    check_who(c, l, loopback, with_certificates);
-    if (tls_open(&context, l, error, sizeof(error)) != 0)
-        conf_error(c, tls, "%s", error);
-    else
-        tls_context_free(context);
-}
-
-static void check(struct conf *c, FILE *report)
-{
-    const struct conf_node *root = conf_root(c);
-    size_t count = conf_count(root, "listeners");
-
-    (void)report;
-    for (size_t i = 0; i < count; i++) {
-        const struct conf_node *l = conf_at(root, "listeners", i);
-        check_listener(c, l);
-        for (size_t j = 0; j < i; j++)
-            if (!strcmp(conf_string(conf_at(root, "listeners", j), "bind"), conf_string(l, "bind")))
-                conf_error(c, l, "%s is bound twice", conf_string(l, "bind"));
-    }
-}
-
-/* ---- listeners ---- */
-
-static void take(void *arg, uv_stream_t *server)
-{
-    struct port *p = arg;
-
-    client_accept(p->clients, server);
-}
-
-static void port_close(struct port *p)
-{
-    listener_close(p->listener);
-    p->listener = NULL;
-    list_remove(&p->link);
-    list_add_tail(&self.retired, &p->link);
-}
-
-static int port_settings(struct port *p, const struct conf_node *l)
-{
-    const struct conf_node *tls = conf_get(l, "tls");
-    struct tls_context *context;
-    char error[256];
-
-    int err = tls_open(&context, l, error, sizeof(error));
-    if (err) {
-        log_error("listener %s: %s", conf_string(l, "bind"), error);
-        return err;
-    }
-    tls_context_free(p->clients->tls);
-    p->clients->tls = context;
-    p->clients->auth = self.gw->auth;
-    p->clients->anonymous = conf_bool(l, "anonymous");
-    listener_parse(conf_string(l, "bind"), &p->clients->loopback);
-    p->clients->certificates = tls && conf_string(tls, "client_ca");
-    p->conf = l;
-    return 0;
-}
-
-static int port_open(const struct conf_node *l)
-{
-    struct port *p = mem_alloc(sizeof(*p));
-
-    p->clients = client_port_new(conf_string(l, "bind"), self.gw->broker);
-    int err = port_settings(p, l);
-    if (!err)
-        err = listener_open(&p->listener, self.gw->loop, conf_string(l, "bind"), take, p);
-    if (err) {
-        tls_context_free(p->clients->tls);
-        client_port_drop(p->clients);
-        free(p);
-        return err;
-    }
-    list_add_tail(&self.ports, &p->link);
-    log_info("listening on %s%s", p->clients->name, p->clients->tls ? " with TLS" : "");
-    return 0;
-}
-
-static struct port *find_port(const char *bind)
-{
-    list_for(it, &self.ports)
-    {
-        struct port *p = list_entry(it, struct port, link);
-        if (!strcmp(p->clients->name, bind))
-            return p;
-    }
-    return NULL;
-}
 
 /* ---- store ---- */
 
@@ -270,8 +94,7 @@ static void on_commit(void *arg, store_ticket done)
 static void on_failing(uv_timer_t *t)
 {
     (void)t;
-    list_for(it, &self.ports)
-        client_port_disconnect_held(list_entry(it, struct port, link)->clients, MQTT_QUOTA_EXCEEDED);
+    ports_disconnect_held();
 }
 
 static void on_state(void *arg, int err, const char *text)
@@ -345,8 +168,7 @@ static int start(struct gateway *gw)
     struct broker_limits limits = limits_of(root);
 
     self.gw = gw;
-    list_init(&self.ports);
-    list_init(&self.retired);
+    ports_begin(gw);
     int err = open_store(gw);
     if (err)
         return err;
@@ -360,47 +182,17 @@ static int start(struct gateway *gw)
     gw->boot = starts_begin(self.starts);
     broker_set_boot(gw->broker, gw->boot);
     uv_timer_start(&self.clock_timer, on_clock, 1000, CLOCK_EVERY_MS);
-    for (size_t i = 0; i < conf_count(root, "listeners") && !err; i++)
-        err = port_open(conf_at(root, "listeners", i));
-    return err;
+    return ports_open(root);
 }
 
 /* ---- reload ---- */
 
 static int reload(struct gateway *gw, const struct conf *next)
 {
-    const struct conf_node *root = conf_root(next);
-    struct broker_limits limits = limits_of(root);
-    int worst = 0;
+    struct broker_limits limits = limits_of(conf_root(next));
 
     broker_set_limits(gw->broker, &limits);
-    list_for_safe(it, &self.ports)
-    {
-        struct port *p = list_entry(it, struct port, link);
-        p->conf = NULL;
-    }
-    for (size_t i = 0; i < conf_count(root, "listeners"); i++) {
-        const struct conf_node *l = conf_at(root, "listeners", i);
-        struct port *p = find_port(conf_string(l, "bind"));
-        /* Certificates may have been renewed under the same names: always read them again. */
-        int err = p ? port_settings(p, l) : port_open(l);
-        if (err) {
-            worst = err;
-            if (p)
-                p->conf = l;
-        }
-    }
-    list_for_safe(it, &self.ports)
-    {
-        struct port *p = list_entry(it, struct port, link);
-        if (p->conf)
-            continue;
-        log_info("listener %s: closed", p->clients->name);
-        client_port_disconnect(p->clients, MQTT_ADMINISTRATIVE);
-        port_close(p);
-    }
-    list_for(it, &self.ports) client_port_review(list_entry(it, struct port, link)->clients);
-    return worst;
+    return ports_reload(conf_root(next));
 }
 
 /* ---- stop ---- */
@@ -409,24 +201,9 @@ static void stop(struct gateway *gw)
 {
     (void)gw;
     self.closing_us = clock_boot_us();
-    list_for_safe(it, &self.ports)
-    {
-        struct port *p = list_entry(it, struct port, link);
-        client_port_disconnect(p->clients, MQTT_SHUTTING_DOWN);
-        port_close(p);
-    }
+    ports_close();
     uv_close((uv_handle_t *)&self.clock_timer, NULL);
     uv_close((uv_handle_t *)&self.fail_timer, NULL);
-}
-
-static void free_ports(void)
-{
-    for (struct list *it; (it = list_pop(&self.retired));) {
-        struct port *p = list_entry(it, struct port, link);
-        tls_context_free(p->clients->tls);
-        client_port_drop(p->clients);
-        free(p);
-    }
 }
 
 static bool stopped(struct gateway *gw)
@@ -446,7 +223,7 @@ static bool stopped(struct gateway *gw)
     }
     if (gw->store && !store_closed(gw->store))
         return false;
-    free_ports();
+    ports_free();
     broker_free(gw->broker);
     message_offset_source(NULL, NULL);
     starts_free(self.starts);
@@ -516,17 +293,7 @@ static void status(struct gateway *gw, cJSON *into)
         return;
     status_broker(gw, into);
     status_store(gw, into);
-    cJSON *all = cJSON_AddArrayToObject(into, "listeners");
-    list_for(it, &self.ports)
-    {
-        const struct port *p = list_entry(it, struct port, link);
-        cJSON *one = cJSON_CreateObject();
-        cJSON_AddItemToArray(all, one);
-        cJSON_AddStringToObject(one, "bind", p->clients->name);
-        cJSON_AddBoolToObject(one, "tls", p->clients->tls != NULL);
-        cJSON_AddNumberToObject(one, "port", listener_port(p->listener));
-        cJSON_AddNumberToObject(one, "clients", p->clients->clients);
-    }
+    ports_status(into);
 }
 
-const struct service service_broker = {"broker", rows, check, start, reload, stop, stopped, status};
+const struct service service_broker = {"broker", rows, ports_check, start, reload, stop, stopped, status};

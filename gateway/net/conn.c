@@ -234,7 +234,7 @@ void conn_fail(struct conn *c, bool linger, const char *fmt, ...)
  * read. */
 static void part(struct conn *c)
 {
-    if (c->out.len)
+    if (c->out.len || c->below)
         return;
     if (!c->farewell) {
         c->farewell = true;
@@ -388,22 +388,19 @@ void conn_clear(struct conn *c)
     c->why = NULL;
 }
 
-int conn_stack(struct conn *c, struct layer *bottom, struct tls_context *tls, const char *server_name)
+void conn_stack(struct conn *c, struct layer *bottom)
 {
-    struct layer *top = tls ? tls_layer_new(tls, server_name) : bottom;
-
-    if (!top)
-        return -ENOMEM;
-    c->bottom = bottom;
-    c->top = top;
-    if (top != bottom) {
-        bottom->above = top;
-        top->below = bottom;
-    }
-    for (struct layer *l = bottom; l; l = l->above)
-        l->conn = c;
+    c->bottom = c->top = bottom;
+    bottom->conn = c;
     c->pins++;
-    return 0;
+}
+
+void conn_add_layer(struct conn *c, struct layer *l)
+{
+    l->conn = c;
+    l->below = c->top;
+    c->top->above = l;
+    c->top = l;
 }
 
 void conn_start(struct conn *c)
@@ -450,18 +447,30 @@ void layer_ended(struct layer *l)
         conn_fail(l->conn, true, "closed by the peer");
 }
 
-int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, struct tls_context *tls,
+int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, const struct conn_layers *layers,
                 const struct conn_events *events)
 {
+    static const struct conn_layers none;
     struct stream *s = stream_new(n->loop, server->type == UV_TCP);
+    struct layer *tls = NULL;
     int err = stream_accept(s, server);
 
-    if (!err)
-        err = conn_stack(c, stream_layer(s), tls, NULL);
+    layers = layers ? layers : &none;
+    if (!err && layers->tls) {
+        tls = tls_layer_new(layers->tls, NULL);
+        err = tls ? 0 : -ENOMEM;
+    }
     if (err) {
         stream_drop(s);
         return err;
     }
+    conn_stack(c, stream_layer(s));
+    if (layers->proxy)
+        conn_add_layer(c, proxy_layer_new(layers->proxy));
+    if (tls)
+        conn_add_layer(c, tls);
+    if (layers->ws)
+        conn_add_layer(c, ws_layer_new(layers->ws));
     net_add(n, c);
     c->events = events;
     n->hush++;
@@ -470,11 +479,24 @@ int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, struct tls_c
     return 0;
 }
 
+void conn_address(const struct conn *c, struct address *out)
+{
+    *out = (struct address){0};
+    for (struct layer *l = c->top; l; l = l->below)
+        if (l->ops->peer) {
+            l->ops->peer(l, out);
+            return;
+        }
+}
+
 void conn_peer(const struct conn *c, char out[64])
 {
+    struct address a;
+
     out[0] = 0;
-    if (c->bottom)
-        c->bottom->ops->peer(c->bottom, out);
+    conn_address(c, &a);
+    if (a.family != AF_UNSPEC)
+        address_text(&a, out);
 }
 
 bool conn_peer_name(const struct conn *c, char *out, size_t size)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A byte stream to a peer: stacked layers (tcp or unix at the bottom, tls above; ws and proxy to come), each
- * knowing only the one below. Nothing is written while a turn dispatches: output collects in two lanes of
- * whole packets and leaves in net_flush at the end of the turn, the free lane first, then what of the held
- * lane is on disk. The owner embeds struct conn in its own object and gets it back by container_of. Loop
- * thread only. */
+/* A byte stream to a peer: stacked layers (tcp or unix at the bottom, proxy, tls, ws above), each knowing
+ * only the one below. Nothing is written while a turn dispatches: output collects in two lanes of whole
+ * packets and leaves in net_flush at the end of the turn, the free lane first, then what of the held lane is
+ * on disk. The owner embeds struct conn in its own object and gets it back by container_of. Loop thread only.
+ */
 #ifndef SLUICE_NET_CONN_H
 #define SLUICE_NET_CONN_H
 
@@ -16,7 +16,10 @@
 #include "base/list.h"
 
 struct conn;
-struct tls_context; /* net/tls.h */
+struct address;      /* net/address.h */
+struct proxy_config; /* net/proxy.h */
+struct tls_context;  /* net/tls.h */
+struct ws_config;    /* net/ws.h */
 
 /* What all connections of the process share: the read buffer that is borrowed while reading, the connections
  * that have output, and those whose handles have closed. */
@@ -81,11 +84,18 @@ struct conn {
     bool paused, dirty, above_high, delivering, farewell, eof;
 };
 
-/* An accepted stream. server is a listening uv_tcp_t or uv_pipe_t in its connection callback. tls NULL:
- * plain. c is zeroed by the caller but for what it embeds. on_open follows, never from within this call; how
+/* What lies between a socket and its owner, from the socket on; NULL: left out. */
+struct conn_layers {
+    const struct proxy_config *proxy;
+    struct tls_context *tls; /* each connection takes a reference */
+    const struct ws_config *ws;
+};
+
+/* An accepted stream. server is a listening uv_tcp_t or uv_pipe_t in its connection callback. layers NULL:
+ * none. c is zeroed by the caller but for what it embeds. on_open follows, never from within this call; how
  * long to wait for it is the owner's to decide. 0 or -E… (then the peer has been let go, no event follows and
  * c is untouched). */
-int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, struct tls_context *tls,
+int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, const struct conn_layers *layers,
                 const struct conn_events *events);
 
 struct conn_target {
@@ -133,9 +143,12 @@ void conn_resume(struct conn *c);
 void conn_close(struct conn *c);
 void conn_abort(struct conn *c);
 
-/* "192.0.2.7:51234", "unix", for logs and status. */
+/* Where the peer is: as a proxy has announced it, or as the socket has it. The second as text,
+ * "192.0.2.7:51234", "unix", for logs and status. */
+void conn_address(const struct conn *c, struct address *out);
 void conn_peer(const struct conn *c, char out[64]);
-/* TLS: subject common name of the verified peer certificate, into out; false when there is none. */
+/* Subject common name of the verified peer certificate, of TLS or as a proxy has announced it, into out;
+ * false when there is none. */
 bool conn_peer_name(const struct conn *c, char *out, size_t size);
 /* "TLSv1.3 TLS1-3-AES-256-GCM-SHA384", or "" when plain. */
 const char *conn_cipher(const struct conn *c);

@@ -11,7 +11,7 @@
 
 enum { MOST_ADDRESSES = 8 };
 
-union address {
+union socket_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -28,7 +28,7 @@ struct connector {
     char *host, *path, *server_name;
     uint16_t port;
     struct tls_context *tls;
-    union address addr[MOST_ADDRESSES];
+    union socket_address addr[MOST_ADDRESSES];
     unsigned count, at; /* of addresses; at: the one that is tried */
     char failures[WHY_SIZE];
 };
@@ -79,7 +79,7 @@ void connector_end(struct conn *c)
 /* "connect to 192.0.2.1:8883" */
 static void place(const struct connector *k, char *out, size_t size)
 {
-    const union address *a = &k->addr[k->at];
+    const union socket_address *a = &k->addr[k->at];
     char host[INET6_ADDRSTRLEN] = "";
 
     if (k->path) {
@@ -134,11 +134,15 @@ static void connected(struct connector *k)
     struct stream *s = k->trying;
 
     k->trying = NULL;
-    if (conn_stack(k->conn, stream_layer(s), k->tls, k->server_name)) {
+    struct layer *tls = k->tls ? tls_layer_new(k->tls, k->server_name) : NULL;
+    if (k->tls && !tls) {
         stream_drop(s);
         conn_fail(k->conn, false, "out of memory");
         return;
     }
+    conn_stack(k->conn, stream_layer(s));
+    if (tls)
+        conn_add_layer(k->conn, tls);
     uv_timer_start(&k->timer, on_timeout, time_left(k), 0);
     conn_start(k->conn);
 }

@@ -7,6 +7,7 @@
 #ifndef SLUICE_NET_LAYER_H
 #define SLUICE_NET_LAYER_H
 
+#include "net/address.h"
 #include "net/conn.h"
 
 struct layer;
@@ -32,8 +33,8 @@ struct conn_layer {
     void (*read)(struct layer *l, bool on);
     void (*shut)(struct layer *l);
     void (*abort)(struct layer *l);
-    void (*peer)(const struct layer *l, char out[64]);
     /* NULL where the layer has nothing to tell. */
+    void (*peer)(const struct layer *l, struct address *out);
     const char *(*cipher)(const struct layer *l);
     bool (*peer_name)(const struct layer *l, char *out, size_t size);
 };
@@ -106,8 +107,10 @@ void conn_flush(struct conn *c);
 void conn_release(struct conn *c);
 void conn_linger_over(struct conn *c);
 void conn_clear(struct conn *c);
-/* Makes bottom, and tls on it unless NULL, the layers of c and pins it. 0 or -ENOMEM: then c is untouched. */
-int conn_stack(struct conn *c, struct layer *bottom, struct tls_context *tls, const char *server_name);
+/* Makes bottom the first layer of c, and pins it. */
+void conn_stack(struct conn *c, struct layer *bottom);
+/* Puts one on top of those that are there. */
+void conn_add_layer(struct conn *c, struct layer *l);
 /* The bottom stands: starts reading and the layers above. */
 void conn_start(struct conn *c);
 /* A write of the bottom has come to its end: counts again what waits. */
@@ -127,6 +130,14 @@ void layer_ended(struct layer *l);
 static inline void layer_output(struct layer *l, struct buf *data)
 {
     l->ops->output(l, data);
+}
+/* Something below still waits to leave: what is output now would only wait behind it. */
+static inline bool layer_blocked(const struct layer *l)
+{
+    for (l = l->below; l; l = l->below)
+        if (l->waiting)
+            return true;
+    return false;
 }
 
 /* stream.c: the bottom layers on libuv's streams. One that is a connection's pins it until its handle has
@@ -149,5 +160,9 @@ void connector_end(struct conn *c);
 /* tls_layer.c. The layer takes a reference of its own to context. NULL when memory is short. */
 struct layer *tls_layer_new(struct tls_context *context, const char *server_name);
 struct tls_context *tls_context_ref(struct tls_context *t);
+
+/* proxy_layer.c, ws_layer.c: of accepted connections. */
+struct layer *proxy_layer_new(const struct proxy_config *config);
+struct layer *ws_layer_new(const struct ws_config *config);
 
 #endif

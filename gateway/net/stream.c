@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -18,9 +16,7 @@ struct sending {
 struct stream {
     struct layer layer;
     struct sending *sending;
-    uint8_t peer_addr[16];
-    uint16_t peer_port;
-    uint8_t peer_family; /* kept, because people ask after the socket is gone */
+    struct address peer; /* kept, because people ask after the socket is gone */
     bool closing, orphan;
     union {
         uv_handle_t any;
@@ -172,17 +168,9 @@ static void free_stream(struct layer *l)
     free(of_layer(l));
 }
 
-static void peer(const struct layer *l, char out[64])
+static void peer(const struct layer *l, struct address *out)
 {
-    const struct stream *s = container_of(l, struct stream, layer);
-    char host[INET6_ADDRSTRLEN] = "";
-
-    if (s->peer_family == AF_UNIX) {
-        snprintf(out, 64, "unix");
-        return;
-    }
-    inet_ntop(s->peer_family, s->peer_addr, host, sizeof(host));
-    snprintf(out, 64, s->peer_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, s->peer_port);
+    *out = container_of(l, struct stream, layer)->peer;
 }
 
 static const struct conn_layer tcp_layer = {
@@ -212,7 +200,7 @@ struct stream *stream_new(uv_loop_t *loop, bool tcp)
     struct stream *s = mem_alloc(sizeof(*s));
 
     s->layer.ops = tcp ? &tcp_layer : &unix_layer;
-    s->peer_family = tcp ? AF_INET : AF_UNIX;
+    s->peer.family = tcp ? AF_INET : AF_UNIX;
     if (tcp)
         uv_tcp_init(loop, &s->handle.tcp);
     else
@@ -225,23 +213,6 @@ struct layer *stream_layer(struct stream *s)
     return &s->layer;
 }
 
-static void note_peer(struct stream *s, const struct sockaddr *addr)
-{
-    const struct sockaddr_in *v4 = (const void *)addr;
-    const struct sockaddr_in6 *v6 = (const void *)addr;
-
-    s->peer_family = (uint8_t)addr->sa_family;
-    if (addr->sa_family == AF_INET) {
-        memcpy(s->peer_addr, &v4->sin_addr, 4);
-        s->peer_port = ntohs(v4->sin_port);
-    } else if (addr->sa_family == AF_INET6) {
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
-        s->peer_family = mapped ? AF_INET : AF_INET6;
-        memcpy(s->peer_addr, v6->sin6_addr.s6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
-        s->peer_port = ntohs(v6->sin6_port);
-    }
-}
-
 int stream_accept(struct stream *s, uv_stream_t *server)
 {
     struct sockaddr_storage addr;
@@ -252,7 +223,7 @@ int stream_accept(struct stream *s, uv_stream_t *server)
         return err;
     uv_tcp_nodelay(&s->handle.tcp, 1);
     if (!uv_tcp_getpeername(&s->handle.tcp, (struct sockaddr *)&addr, &len))
-        note_peer(s, (struct sockaddr *)&addr);
+        address_set(&s->peer, (struct sockaddr *)&addr);
     return 0;
 }
 
@@ -281,7 +252,7 @@ int stream_connect(struct stream *s, const struct sockaddr *addr, const char *pa
     k->done = done;
     k->arg = arg;
     if (addr) {
-        note_peer(s, addr);
+        address_set(&s->peer, addr);
         err = uv_tcp_connect(&k->req, &s->handle.tcp, addr, on_connect);
     } else {
         uv_pipe_connect(&k->req, &s->handle.pipe, path, on_connect);

@@ -266,7 +266,7 @@ static void output(struct layer *l, struct buf *data)
 {
     struct tls *t = of_layer(l);
 
-    if (l->stands && !l->below->waiting)
+    if (l->stands && !layer_blocked(l))
         encrypt(t, data);
     push(t);
 }

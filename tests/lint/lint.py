@@ -35,6 +35,8 @@ PLACES = {
     r"libconfig\.h": r"gateway/base/conf\w*\.c",
     r"libserialport\.h": r"drivers/port\w*\.c",
     r"systemd/.*": r"gateway/notify_systemd\.c",
+    r"http_parser\.h": r"gateway/net/http\w*\.c",
+    r"wslay/.*": r"gateway/net/ws\w*\.c",
     r"uv\.h": r"(?!gateway/codec/).*",
     r"generated/autoconf\.h": r"gateway/base/limits\.h",
 }

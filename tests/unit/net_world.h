@@ -24,7 +24,9 @@ struct world {
     struct net *net;
     uint64_t committed;
     struct listener *listener;
-    struct tls_context *tls; /* of accepted connections */
+    struct tls_context *tls; /* layers of accepted connections; and two more: */
+    const struct proxy_config *proxy;
+    const struct ws_config *ws;
     struct list ends;
     struct end *accepted; /* the last one */
     unsigned accepts;
