@@ -80,11 +80,8 @@ static const struct column bridge_columns[] = {
 };
 
 static const struct column listener_columns[] = {
-    {"ADDRESS", "bind", WORD},
-    {"TLS", "tls", YES},
-    {"STATE", "state", STATE},
-    {">CLIENTS", "clients", COUNT},
-    {0},
+    {"ADDRESS", "bind", WORD}, {"PROTOCOL", "protocol", WORD}, {"TLS", "tls", YES},
+    {"STATE", "state", STATE}, {">CLIENTS", "clients", COUNT}, {0},
 };
 
 struct view {

@@ -197,7 +197,7 @@ void ws_stream_free(struct ws_stream *s)
     buf_free(&s->pong);
 }
 
-static void fail(struct ws_stream *s, enum ws_code code, const char *why)
+static void fail(struct ws_stream *s, uint16_t code, const char *why)
 {
     s->close = code;
     s->why = why;

@@ -76,7 +76,7 @@ def test_status_has_what_people_watch(sluiced):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", g["loaded"])
     assert s["store"]["state"] == "ok"
     assert s["broker"]["clients"] == 0
-    assert s["listeners"][0]["port"] == sluiced.port
+    assert s["listeners"][0]["port"] == sluiced.port and s["listeners"][0]["protocol"] == "mqtt"
     wait_for(lambda: status(sluiced)["store"]["commits"] > 0, what="the first commit")
     assert status(sluiced)["store"]["free_bytes"] > 0
 

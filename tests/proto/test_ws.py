@@ -4,11 +4,12 @@ import base64
 import hashlib
 import socket
 import ssl
+import subprocess
 
 import pytest
-from daemon import SLUICED, Authority, Sluiced, wait_for
-from raw import (CONNACK, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, Raw, connect, packet, publish, subscribe, text)
-from ws import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, WebSocket, close_body, frame, request
+from daemon import SLUICED, Authority, Process, Sluiced, free_port, wait_for
+from raw import CONNACK, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, Raw, client, connect, packet, publish, subscribe
+from ws import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, WebSocket, close_body, frame
 
 
 def http_daemon(folder, more="", tls=""):
@@ -20,7 +21,6 @@ def http_daemon(folder, more="", tls=""):
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory):
     d = http_daemon(tmp_path_factory.mktemp("ws"))
-    from daemon import Process
     Process.started.remove(d)
     yield d
     assert d.stop() == 0, d.log()
@@ -192,16 +192,12 @@ def test_a_large_message_is_not_kept_twice(tmp_path):
 
     def peak(over_ws):
         d = Sluiced(tmp_path / str(over_ws), listener="both")
-        ports = [d.port, d.port + 0]
-        from daemon import free_port
-        ports[1] = free_port()
-        d.configure("".join(['listeners = (', f'{{ bind = "127.0.0.1:{d.port}"; anonymous = true; }},',
-                             f'{{ bind = "127.0.0.1:{ports[1]}"; protocol = "http"; anonymous = true; }} );\n',
-                             'limits = { packet = "100M"; reader_backlog = "1M"; };\n']))
+        http = free_port()
+        d.configure(f'listeners = ( {{ bind = "127.0.0.1:{d.port}"; anonymous = true; }},\n'
+                    f'  {{ bind = "127.0.0.1:{http}"; protocol = "http"; anonymous = true; }} );\n'
+                    'limits = { packet = "100M"; };\n')
         d.start()
-        c = opened(ports[1]) if over_ws else Raw(d.port, connect())
-        if not over_ws:
-            c.expect(CONNACK)
+        c = opened(http) if over_ws else client(d.port)
         empty = d.memory_kb("VmRSS")
         c.send(publish("t", bytes(size), qos=1, pid=1))
         c.expect(PUBACK)
@@ -217,14 +213,8 @@ def test_configuration_errors(tmp_path):
     d = Sluiced(tmp_path, listener=False)
     d.configure('listeners = ( { bind = "127.0.0.1:1"; anonymous = true; origins = "*"; },\n'
                 '  { bind = "127.0.0.1:2"; anonymous = true; protocol = "ws"; } );\n')
-    import subprocess
     out = subprocess.run([SLUICED, "--check", d.conf_path], capture_output=True, text=True)
     said = out.stdout + out.stderr
     assert out.returncode != 0
     assert 'sluice.conf:3: ' in said and 'origins goes with protocol = "http"' in said
     assert 'sluice.conf:4: ' in said and '"ws"' in said
-
-
-def test_unused_helpers_are_none():
-    """The hand-made request is what the standard's example has."""
-    assert request().startswith(b"GET /mqtt HTTP/1.1\r\n") and text("a") == b"\0\1a"
