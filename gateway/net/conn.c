@@ -479,24 +479,18 @@ int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, const struct
     return 0;
 }
 
-void conn_address(const struct conn *c, struct address *out)
-{
-    *out = (struct address){0};
-    for (struct layer *l = c->top; l; l = l->below)
-        if (l->ops->peer) {
-            l->ops->peer(l, out);
-            return;
-        }
-}
-
 void conn_peer(const struct conn *c, char out[64])
 {
     struct address a;
+    struct layer *l = c->top;
 
     out[0] = 0;
-    conn_address(c, &a);
-    if (a.family != AF_UNSPEC)
-        address_text(&a, out);
+    while (l && !l->ops->peer)
+        l = l->below;
+    if (!l)
+        return;
+    l->ops->peer(l, &a);
+    address_text(&a, out);
 }
 
 bool conn_peer_name(const struct conn *c, char *out, size_t size)

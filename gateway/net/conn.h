@@ -16,7 +16,6 @@
 #include "base/list.h"
 
 struct conn;
-struct address;      /* net/address.h */
 struct proxy_config; /* net/proxy.h */
 struct tls_context;  /* net/tls.h */
 struct ws_config;    /* net/ws.h */
@@ -143,9 +142,8 @@ void conn_resume(struct conn *c);
 void conn_close(struct conn *c);
 void conn_abort(struct conn *c);
 
-/* Where the peer is: as a proxy has announced it, or as the socket has it. The second as text,
- * "192.0.2.7:51234", "unix", for logs and status. */
-void conn_address(const struct conn *c, struct address *out);
+/* Where the peer is, as a proxy has announced it or as the socket has it: "192.0.2.7:51234", "unix", for logs
+ * and status. */
 void conn_peer(const struct conn *c, char out[64]);
 /* Subject common name of the verified peer certificate, of TLS or as a proxy has announced it, into out;
  * false when there is none. */
