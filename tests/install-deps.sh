@@ -7,7 +7,7 @@ set -eu
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev libserialport-dev libmodbus-dev
     libconfig-dev libcjson-dev libsystemd-dev libhttp-parser-dev libwslay-dev"
 demo="openssl python3"
-check="git clang clang-format libclang-rt-dev llvm binutils util-linux libcmocka-dev python3-pytest python3-kconfiglib
+check="git clang clang-format libclang-rt-dev llvm binutils mount util-linux libcmocka-dev python3-pytest python3-kconfiglib
     python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto mosquitto-clients mbpoll socat tshark strace"
 
 list=
