@@ -18,6 +18,9 @@ struct broker_stats {
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* PUBLISH */
     uint64_t dropped;                                        /* by policy, all reasons */
     uint64_t too_large;                                      /* of them: larger than the receiver takes */
+    uint64_t queue_full, slow_reader; /* of them: a full queue; QoS 0 for who does not read in time */
+    uint64_t unknown_acks;            /* of what was not sent */
+    uint64_t unread_answers; /* clients that were not read any more because they did not read themselves */
     uint64_t connects, refused_connects, clients, clients_most;
     uint64_t protocol_errors, keepalive_timeouts, connect_timeouts, taken_over;
 };

@@ -11,7 +11,10 @@
 #include "broker/client_private.h"
 #include "broker/share.h"
 
-enum { FIRST_PACKET_MOST = 80 * 1024 /* what somebody who has not said CONNECT may make us keep */ };
+enum {
+    FIRST_PACKET_MOST = 80 * 1024, /* what somebody who has not said CONNECT may make us keep */
+    ANSWERS_MOST = 64 * 1024       /* unread, above limits.reader_backlog */
+};
 
 static struct broker *broker_of(const struct client *c)
 {
@@ -107,7 +110,7 @@ static void slow_down(struct client *c)
 {
     if (!broker_congested(broker_of(c)) || c->state != CLIENT_CONNECTED)
         return;
-    conn_pause(&c->conn);
+    client_hold(c, HOLD_STORE);
     broker_when_calm(broker_of(c), &c->waiter);
 }
 
@@ -226,10 +229,16 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
     slow_down(c);
 }
 
+/* An acknowledgement of what was not sent is harmless. */
+static void count_unknown(struct client *c, int err)
+{
+    broker_stats(broker_of(c))->unknown_acks += err != 0;
+}
+
 static void on_puback(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     (void)whole;
-    session_on_puback(c->session, packet->ack.id); /* an unknown one is harmless */
+    count_unknown(c, session_on_puback(c->session, packet->ack.id));
 }
 
 static const char unknown_id[] = "no message under this identifier waits for it";
@@ -241,6 +250,7 @@ static void on_pubrec(struct client *c, const struct mqtt_packet *packet, struct
 
     (void)whole;
     int err = session_on_pubrec(c->session, packet->ack.id, packet->ack.reason >= 0x80, &release, &ticket);
+    count_unknown(c, err);
     if (err)
         client_send_nack(c, MQTT_PUBREL, packet->ack.id, MQTT_ID_NOT_FOUND, unknown_id, ticket);
     else if (release)
@@ -261,7 +271,7 @@ static void on_pubrel(struct client *c, const struct mqtt_packet *packet, struct
 static void on_pubcomp(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     (void)whole;
-    session_on_pubcomp(c->session, packet->ack.id);
+    count_unknown(c, session_on_pubcomp(c->session, packet->ack.id));
 }
 
 static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint32_t id)
@@ -377,6 +387,30 @@ static packet_handler *const handlers[16] = {
 
 /* ---- reading ---- */
 
+void client_hold(struct client *c, enum client_hold why)
+{
+    c->holds = (uint8_t)(c->holds | why);
+    conn_pause(&c->conn);
+}
+
+void client_unhold(struct client *c, enum client_hold why)
+{
+    c->holds = (uint8_t)(c->holds & ~why);
+    if (!c->holds)
+        conn_resume(&c->conn);
+}
+
+/* Messages stop at the reader's backlog; answers alone can fill memory only while we go on asking for more.
+ */
+static void judge_reader(struct client *c)
+{
+    if (c->state != CLIENT_CONNECTED || c->holds & HOLD_UNREAD ||
+        conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog + ANSWERS_MOST)
+        return;
+    broker_stats(broker_of(c))->unread_answers++;
+    client_hold(c, HOLD_UNREAD);
+}
+
 static void on_packet(struct client *c, struct bytes whole)
 {
     struct mqtt_packet p;
@@ -406,7 +440,6 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
     struct client *c = container_of(conn, struct client, conn);
     size_t done = 0, header, total;
 
-    c->seen_ms = uv_now(broker_loop(broker_of(c)));
     while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
         size_t most = broker_limits(broker_of(c))->packet;
         if (c->state == CLIENT_NEW && most > FIRST_PACKET_MOST)
@@ -422,9 +455,11 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         }
         if (!found || total > len - done)
             break;
+        c->seen_ms = uv_now(broker_loop(broker_of(c)));
         on_packet(c, (struct bytes){data + done, total});
         done += total;
     }
+    judge_reader(c);
     return done;
 }
 
@@ -439,6 +474,7 @@ static void on_drain(struct conn *conn)
 {
     struct client *c = container_of(conn, struct client, conn);
 
+    client_unhold(c, HOLD_UNREAD);
     if (c->session)
         session_wake(c->session);
 }
@@ -481,7 +517,7 @@ static void on_timer(struct timer *t)
 
 static void on_calm(struct broker_waiter *w)
 {
-    conn_resume(&container_of(w, struct client, waiter)->conn);
+    client_unhold(container_of(w, struct client, waiter), HOLD_STORE);
 }
 
 void client_accept(struct client_port *p, uv_stream_t *server)

@@ -328,7 +328,7 @@ static void on_answer(void *arg, const struct auth_answer *answer)
     c->login = login;
     forget_login(c);
     if (c->state != CLIENT_CLOSED)
-        conn_resume(&c->conn);
+        client_unhold(c, HOLD_LOGIN);
 }
 
 /* Nothing more is read from the client until it is known who it is. */
@@ -339,7 +339,7 @@ static void wait_for_answer(struct client *c, struct auth_login *under_way, stru
     c->login->len = whole.len;
     memcpy(c->login->packet, whole.data, whole.len);
     c->state = CLIENT_AUTHENTICATING;
-    conn_pause(&c->conn);
+    client_hold(c, HOLD_LOGIN);
 }
 
 void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole)
@@ -395,7 +395,7 @@ void client_keep_alive(struct client *c)
         return;
     uint64_t now = uv_now(broker_loop(broker_of(c)));
     uint64_t due = c->seen_ms + c->keep_alive * 1500u;
-    if (c->conn.paused) { /* it is we who do not listen */
+    if (c->holds & HOLD_STORE) { /* it is we who do not listen */
         c->seen_ms = now;
         due = now + c->keep_alive * 1500u;
     }

@@ -205,7 +205,7 @@ static bool room(struct session *s)
 {
     const struct client *c = s->reader;
 
-    return conn_backlog(&c->conn) < broker_limits(broker_of(c))->reader_backlog;
+    return conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog;
 }
 
 /* [MQTT-3.1.4-2], 5.0 [MQTT-3.1.4-3] */

@@ -9,6 +9,12 @@
 
 enum client_state { CLIENT_NEW, CLIENT_AUTHENTICATING, CLIENT_CONNECTED, CLIENT_CLOSED };
 
+enum client_hold {
+    HOLD_LOGIN = 1, /* who it is is being found out */
+    HOLD_STORE = 2, /* the store is behind */
+    HOLD_UNREAD = 4 /* it does not read what it is answered */
+};
+
 struct client {
     struct conn conn;
     struct client_port *port;
@@ -16,7 +22,7 @@ struct client {
     struct list in_port;
     struct timer timer; /* to CONNECT, then keepalive */
     struct broker_waiter waiter;
-    uint64_t seen_ms;           /* loop time of the last packet */
+    uint64_t seen_ms;           /* loop time of the last whole packet */
     store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
     struct identity *who;       /* NULL: without a name, and may do everything */
     struct client_login *login; /* while CLIENT_AUTHENTICATING */
@@ -28,6 +34,7 @@ struct client {
     uint16_t keep_alive;  /* s; 0: none */
     uint8_t version;
     uint8_t state;
+    uint8_t holds;         /* enum client_hold: why nothing is read from it */
     uint16_t most_aliases; /* that it lets us use */
     bool no_problem_info;  /* it wants no reason strings */
 };
@@ -45,6 +52,9 @@ void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason
 void client_send_nack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, const char *why,
                       store_ticket ticket);
 
+/* Nothing is read from it until the last reason is gone. */
+void client_hold(struct client *c, enum client_hold why);
+void client_unhold(struct client *c, enum client_hold why);
 /* Protocol violations and refusals: DISCONNECT (MQTT 5) and close. why: for the log. */
 void client_refuse(struct client *c, uint8_t reason, const char *why);
 /* "client plant7-hmi (192.0.2.7:51234)". */

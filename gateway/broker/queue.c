@@ -192,6 +192,12 @@ static bool over_limits(const struct session *s, uint64_t messages, uint64_t byt
            (s->limits.bytes && bytes > s->limits.bytes);
 }
 
+static void count_full(struct session *s)
+{
+    broker_stats(s->broker)->dropped++;
+    broker_stats(s->broker)->queue_full++;
+}
+
 /* Makes room for m by the queue's policy. 0, -ENOBUFS: m is dropped; -EDQUOT: m is refused. */
 static int make_room(struct session *s, const struct message *m)
 {
@@ -212,12 +218,12 @@ static int make_room(struct session *s, const struct message *m)
             break;
         }
         s->counts.dropped_oldest++;
-        broker_stats(s->broker)->dropped++;
+        count_full(s);
     }
     if (!over_limits(s, s->queued + 1, s->bytes + need))
         return 0;
     s->counts.dropped_newest++;
-    broker_stats(s->broker)->dropped++;
+    count_full(s);
     return -ENOBUFS;
 }
 
@@ -268,6 +274,7 @@ store_ticket session_offer(struct session *s, struct message *m, const struct of
     if (s->ops && !s->ops->on_deliver(s, &d)) {
         s->counts.dropped_qos0++;
         broker_stats(s->broker)->dropped++;
+        broker_stats(s->broker)->slow_reader++;
     }
     return 0;
 }

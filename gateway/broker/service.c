@@ -254,6 +254,10 @@ static void status_broker(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(b, "bytes_out", (double)s->bytes_out);
     cJSON_AddNumberToObject(b, "dropped", (double)s->dropped);
     cJSON_AddNumberToObject(b, "too_large", (double)s->too_large);
+    cJSON_AddNumberToObject(b, "queue_full", (double)s->queue_full);
+    cJSON_AddNumberToObject(b, "slow_reader", (double)s->slow_reader);
+    cJSON_AddNumberToObject(b, "unknown_acks", (double)s->unknown_acks);
+    cJSON_AddNumberToObject(b, "unread_answers", (double)s->unread_answers);
     cJSON_AddNumberToObject(b, "connects", (double)s->connects);
     cJSON_AddNumberToObject(b, "refused", (double)s->refused_connects);
     cJSON_AddNumberToObject(b, "protocol_errors", (double)s->protocol_errors);

@@ -315,6 +315,30 @@ static void show_store(const struct view *v)
     fact(v, "failed", &text);
 }
 
+/* What went wrong with clients and how often, by reason; nothing where nothing did. */
+static void show_trouble(const struct view *v, const cJSON *b)
+{
+    static const struct {
+        const char *member, *tail;
+    } reasons[] = {
+        {"queue_full", " dropped from full queues"},
+        {"slow_reader", " dropped for slow readers"},
+        {"refused", " connects refused"},
+        {"connect_timeouts", " without CONNECT in time"},
+        {"keepalive_timeouts", " silent beyond the keepalive"},
+        {"protocol_errors", " protocol errors"},
+        {"taken_over", " taken over"},
+        {"unknown_acks", " acknowledgements of nothing"},
+        {"unread_answers", " did not read what they asked for"},
+    };
+    struct buf text = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+        if (field_number(b, reasons[i].member) > 0)
+            clause(&text, b, reasons[i].member, COUNT, "", reasons[i].tail);
+    fact(v, "trouble", &text);
+}
+
 static void show_clients(const struct view *v)
 {
     const cJSON *b = field(v->status, "broker");
@@ -331,6 +355,7 @@ static void show_clients(const struct view *v)
     clause(&text, b, "retained", COUNT, "", " retained");
     clause(&text, b, "dropped", COUNT, "", " dropped");
     fact(v, "messages", &text);
+    show_trouble(v, b);
     if (field(v->status, "listeners"))
         show_list(v, "LISTENERS", "listeners", listener_columns);
 }
