@@ -34,6 +34,7 @@ step "unit tests, TSan" $make SAN=tsan unit
 step "fuzzing" $make SECONDS_EACH=10 fuzz
 step "first configuration" build/sluiced --check rootfs/overlay/etc/sluice/sluice.conf
 suite proto
+suite clients
 suite field
 suite durability
 echo "check: ${#failed[@]} steps failed in $SECONDS s${failed:+:}$(printf ' [%s]' "${failed[@]}")"

@@ -8,7 +8,8 @@ build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev li
     libconfig-dev libcjson-dev libsystemd-dev libhttp-parser-dev libwslay-dev"
 demo="openssl python3"
 check="git clang clang-format libclang-rt-dev llvm binutils mount util-linux libcmocka-dev python3-pytest python3-kconfiglib
-    python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto mosquitto-clients mbpoll socat tshark strace"
+    python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto mosquitto-clients libmosquitto-dev
+    libpaho-mqtt-dev mbpoll socat tshark strace"
 
 list=
 if [ "${1:-}" = --list ]; then

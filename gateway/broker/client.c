@@ -163,10 +163,23 @@ static bool release_quota(struct client *c, uint16_t id, store_ticket *ticket)
     return known;
 }
 
-/* What the box says of itself is not for clients to say. */
-static bool is_reserved(struct bytes topic)
+/* What the box says of itself is not for clients to say. But mosquitto's bridges tell, by a will too, whether
+ * they are connected: below their own name. */
+bool client_topic_reserved(struct bytes topic, struct bytes client_id)
 {
-    return topic.len > 5 && !memcmp(topic.data, "$SYS/", 5);
+    static const char head[] = "$SYS/broker/connection/", tail[] = "/state";
+    const size_t head_len = sizeof(head) - 1, tail_len = sizeof(tail) - 1;
+
+    if (topic.len <= 5 || memcmp(topic.data, head, 5) != 0)
+        return false;
+    return topic.len != head_len + client_id.len + tail_len || memcmp(topic.data, head, head_len) != 0 ||
+           memcmp(topic.data + head_len, client_id.data, client_id.len) != 0 ||
+           memcmp(topic.data + head_len + client_id.len, tail, tail_len) != 0;
+}
+
+static struct bytes client_id(const struct client *c)
+{
+    return (struct bytes){(const uint8_t *)c->session->name, c->session->name_len};
 }
 
 /* Acknowledged and dropped; MQTT 5 can say why. */
@@ -200,7 +213,7 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
     }
     if (!take_quota(c, p))
         return;
-    if (is_reserved(topic) || !client_may_publish(c, topic, p->qos, p->retain)) {
+    if (client_topic_reserved(topic, client_id(c)) || !client_may_publish(c, topic, p->qos, p->retain)) {
         deny_publish(c, p, inbound);
         return;
     }
@@ -278,9 +291,10 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
 {
     struct broker *b = broker_of(c);
     struct bytes name, inner;
+    bool shared = share_split(f->filter, &name, &inner);
     struct subscription_options o = {.qos = f->qos,
-                                     .no_local = f->no_local,
-                                     .retain_as_published = f->retain_as_published,
+                                     .no_local = f->no_local || (c->bridge && !shared),
+                                     .retain_as_published = f->retain_as_published || c->bridge,
                                      .retain_handling = f->retain_handling,
                                      .id = id};
 
@@ -291,7 +305,7 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
     if (full && !session_subscribes(c->session, f->filter))
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
     bool fresh = session_subscribe(c->session, f->filter, &o);
-    if (share_split(f->filter, &name, &inner)) /* §4.8.2: no retained messages */
+    if (shared) /* §4.8.2: no retained messages */
         return o.qos;
     if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
         broker_replay_retained(b, c->session, f->filter, &o);

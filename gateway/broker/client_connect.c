@@ -224,6 +224,10 @@ static uint8_t judge_rights(struct client *c, const struct mqtt_connect *p, stru
 {
     uint8_t reason = auth_bind(c->port->auth, &c->who, id, c->port->loopback, why);
 
+    if (!reason && p->has_will && client_topic_reserved(p->will.topic, id)) {
+        *why = "its will is for a topic of the box's own";
+        reason = MQTT_NOT_AUTHORIZED;
+    }
     if (!reason && p->has_will && !client_may_publish(c, p->will.topic, p->will.qos, p->will.retain)) {
         *why = "it may not publish its will";
         reason = MQTT_NOT_AUTHORIZED;
@@ -354,6 +358,7 @@ void client_on_connect(struct client *c, const struct mqtt_connect *p, struct by
         c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
         c->no_problem_info = !mqtt_number(&p->props, MQTT_REQUEST_PROBLEM_INFO, 1);
     }
+    c->bridge = p->bridge;
     uint8_t reason = judge(c, p, &why);
     if (reason) {
         refuse_connect(c, reason, why);

@@ -35,6 +35,7 @@ struct client {
     uint8_t version;
     uint8_t state;
     uint8_t holds;         /* enum client_hold: why nothing is read from it */
+    bool bridge;           /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
     uint16_t most_aliases; /* that it lets us use */
     bool no_problem_info;  /* it wants no reason strings */
 };
@@ -76,6 +77,7 @@ void client_keep_alive(struct client *c);
 /* auth_client.c: what it may do. client_may_subscribe: 0, or the reason for SUBACK; *qos may become less.
  * client_review: takes subscriptions and a will that are not allowed any more; true when subscriptions went.
  */
+bool client_topic_reserved(struct bytes topic, struct bytes client_id);
 bool client_may_publish(struct client *c, struct bytes topic, uint8_t qos, bool retain);
 uint8_t client_may_subscribe(struct client *c, struct bytes filter, uint8_t *qos);
 bool client_may_receive(struct client *c, struct bytes topic);

@@ -49,3 +49,22 @@ def test_not_for_clients_to_write(sluiced):
     v5.send(raw.publish("$SYS/broker/mine", "x", 1, 1, props=b""))
     assert v5.expect(PUBACK).body[:3] == b"\0\1\x87"
     c.quiet()
+
+
+def test_a_bridge_tells_of_itself(sluiced):
+    """mosquitto's bridges say below $SYS, also by their will, whether they are connected. Nobody says it of another."""
+    own, others = "$SYS/broker/connection/b/state", "$SYS/broker/connection/c/state"
+    for topic in (others, "$SYS/broker/uptime", "$SYS/broker/connection/b/state/x", "$SYS/broker/connection/bb/state"):
+        c = raw.Raw(sluiced.port, raw.connect("b", will=(topic, "0", 1, True)))
+        assert c.expect(raw.CONNACK).body == b"\0\5" and c.closed()
+    w = client(sluiced.port, "w")
+    w.send(subscribe(1, "$SYS/broker/connection/+/state"))
+    w.expect(SUBACK)
+    b = client(sluiced.port, "b", will=(own, "0", 1, True))
+    b.send(publish(own, "1", 1, 1, True), publish(others, "1", 1, 2, True))
+    assert (b.expect(PUBACK).pid, b.expect(PUBACK).pid) == (1, 2)
+    p = w.expect(PUBLISH)
+    assert (p.topic, p.payload) == (own, b"1")
+    b.close()
+    assert w.expect(PUBLISH).payload == b"0"
+    w.quiet()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mosquitto that bridges to us: sites that have one keep it."""
+import pytest
+import raw
+from daemon import Mosquitto, wait_for
+from raw import PUBACK, PUBLISH, SUBACK
+
+
+class Reader:
+    """A durable QoS 2 subscriber; take(n): the next n messages."""
+
+    def __init__(self, port, name, topic):
+        self.port, self.name, self.held = port, name, set()
+        self.connect()
+        self.c.send(raw.subscribe(1, (topic, 2)))
+        self.c.expect(SUBACK)
+
+    def connect(self):
+        self.c = raw.client(self.port, self.name, clean=False)
+
+    def take(self, count):
+        out = []
+        while len(out) < count:
+            p = self.c.read()
+            assert p, "closed"
+            if p.kind == raw.PUBREL:
+                self.held.discard(p.pid)
+                self.c.send(raw.ack(raw.PUBCOMP, p.pid))
+                continue
+            assert p.kind == PUBLISH, p
+            if p.qos:
+                self.c.send(raw.ack(PUBACK if p.qos == 1 else raw.PUBREC, p.pid))
+            if p.qos < 2 or p.pid not in self.held:
+                out.append((p.topic, p.payload, p.qos))
+            if p.qos == 2:
+                self.held.add(p.pid)
+        return out
+
+
+def send(port, topic, payloads, qos=2, retain=False):
+    with raw.client(port, "sender") as c:
+        for i, payload in enumerate(payloads, 1):
+            c.send(raw.publish(topic, payload, qos, i if qos else None, retain))
+            if qos == 1:
+                c.expect(PUBACK)
+            elif qos == 2:
+                c.expect(raw.PUBREC)
+                c.send(raw.ack(raw.PUBREL, i))
+                c.expect(raw.PUBCOMP)
+        c.quiet()
+
+
+def kept(port, topic):
+    """The retained message of a topic, when there is one."""
+    with raw.client(port, "later") as c:
+        c.send(raw.subscribe(1, (topic, 0)))
+        c.send(raw.packet(raw.PINGREQ))
+        got = {}
+        while raw.PINGRESP not in got:
+            p = c.read()
+            got[p.kind] = p
+        return got[PUBLISH].payload if PUBLISH in got else None
+
+
+@pytest.fixture(params=["mqttv31", "mqttv311", "mqttv50"])
+def version(request):
+    return request.param
+
+
+def bridge(folder, house, version, private, name):
+    """A mosquitto that sends what is below NAME/up to us and gets what is below NAME/down."""
+    return Mosquitto(folder / "mosquitto", f"""
+max_inflight_messages 200
+connection to-sluice
+address 127.0.0.1:{house.port}
+remote_clientid {name}
+bridge_protocol_version {version}
+try_private {private}
+cleansession false
+restart_timeout 1
+topic {name}/up/# out 2
+topic {name}/down/# in 2
+""", persistence=True)
+
+
+@pytest.mark.parametrize("private", ["true", "false"])
+def test_both_ways(tmp_path, house, version, private):
+    """With try_private it sets the highest bit of the protocol level, which marks a bridge."""
+    t = f"b-{version[5:]}-{private}"
+    other = bridge(tmp_path, house, version, private, t)
+    send(house.port, f"{t}/down/kept", [b"kept"], 1, True)
+    other.start()
+    up, down = Reader(house.port, f"up-{t}", f"{t}/up/#"), Reader(other.port, "down", f"{t}/down/#")
+    assert down.take(1) == [(f"{t}/down/kept", b"kept", 1)]
+    assert kept(other.port, f"{t}/down/kept") == b"kept"
+    assert kept(house.port, f"$SYS/broker/connection/{t}/state") == b"1"
+    for qos in range(3):
+        for side, of, at in ((up, "up", other), (down, "down", house)):
+            send(at.port, f"{t}/{of}/{qos}", [b"%d" % i for i in range(10)], qos)
+            assert side.take(10) == [(f"{t}/{of}/{qos}", b"%d" % i, qos) for i in range(10)]
+    send(other.port, f"{t}/up/kept", [b"up"], 1, True)
+    send(house.port, f"{t}/down/kept", [b"live"], 1, True)
+    assert (up.take(1), down.take(1)) == ([(f"{t}/up/kept", b"up", 1)], [(f"{t}/down/kept", b"live", 1)])
+    assert kept(house.port, f"{t}/up/kept") == b"up"
+    marked = version == "mqttv50" or private == "true"  # 5 asks for the flag as it was published
+    assert kept(other.port, f"{t}/down/kept") == (b"live" if marked else b"kept")
+    other.kill()
+    wait_for(lambda: kept(house.port, f"$SYS/broker/connection/{t}/state") == b"0", what="its will")
+
+
+def test_outage(tmp_path, house, version):
+    """We are killed, both sides go on, and all that was queued arrives once and in order."""
+    t = f"o-{version[5:]}"
+    other = bridge(tmp_path, house, version, "true", t).start()
+    up, down = Reader(house.port, f"up-{t}", f"{t}/up/#"), Reader(other.port, "down", f"{t}/down/#")
+    send(other.port, f"{t}/up/out", [b"before"])
+    assert up.take(1) == [(f"{t}/up/out", b"before", 2)]
+    house.kill()
+    send(other.port, f"{t}/up/out", [b"%d" % i for i in range(50)])
+    house.start()
+    send(house.port, f"{t}/down/out", [b"%d" % i for i in range(50)])
+    up.connect()
+    assert up.take(50) == [(f"{t}/up/out", b"%d" % i, 2) for i in range(50)]
+    if version != "mqttv50":  # where it asks for no session that lasts
+        assert down.take(50) == [(f"{t}/down/out", b"%d" % i, 2) for i in range(50)]
+    other.stop()
+
+
+def test_wire(house):
+    """All that this file has said: to tshark no packet is malformed."""
+    house.wire.judge(*range(1, 10))
