@@ -148,15 +148,25 @@ static int open_folder(const char *path)
     return err ? err : fd;
 }
 
+/* A file of its own: the folder is the store's to lock. */
 int users_file_lock(const char *path)
 {
-    int fd = open_folder(path);
+    char *name = mem_format("%s.lock", path);
+    int folder = open_folder(path), err = folder < 0 ? folder : 0;
+    int fd = err ? -1 : open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fd < 0 || !flock(fd, LOCK_EX))
-        return fd;
-    int err = -errno;
-    close(fd);
-    return err;
+    if (!err && fd < 0)
+        err = -errno;
+    if (!err)
+        err = give_to_owner(folder, fd);
+    if (!err && flock(fd, LOCK_EX))
+        err = -errno;
+    if (err && fd >= 0)
+        close(fd);
+    if (folder >= 0)
+        close(folder);
+    free(name);
+    return err ? err : fd;
 }
 
 static int replace(const char *path, const struct buf *text)

@@ -38,7 +38,7 @@ bool users_file_wanted(const struct conf_node *root);
  * is a mistake. */
 struct conf *users_file_load(const char *path);
 
-/* Keeps other writers out until the result is closed; -E… when the folder cannot be opened. */
+/* Keeps other writers out until the result is closed; -E… when the folder cannot be written to. */
 int users_file_lock(const char *path);
 
 struct users_file_entry {

@@ -8,7 +8,7 @@
 #include "broker/share.h"
 #include "codec/mqtt.h"
 
-enum { MEMO_SLOTS = 64, MEMO_TOPIC_MOST = 256 };
+enum { MEMO_SHARED_SLOTS = 64, MEMO_OWN_SLOTS = 8, MEMO_TOPIC_MOST = 256 };
 
 struct bound_rule {
     const struct acl_rule *rule;
@@ -34,6 +34,12 @@ struct acl_view {
     struct memo **memos;
     struct bound_rule rules[];
 };
+
+/* A view of one client alone must not cost much, however many clients there are. */
+static size_t memo_slots(const struct acl_view *v)
+{
+    return v->shared ? MEMO_SHARED_SLOTS : MEMO_OWN_SLOTS;
+}
 
 /* ---- binding ---- */
 
@@ -143,7 +149,7 @@ void acl_view_drop(struct acl_view *v)
         map_remove(&v->acl->views, &v->by_user);
     for (size_t i = 0; i < v->count; i++)
         free(v->rules[i].replaced);
-    for (size_t i = 0; v->memos && i < MEMO_SLOTS; i++)
+    for (size_t i = 0; v->memos && i < memo_slots(v); i++)
         free(v->memos[i]);
     free(v->memos);
     acl_drop(v->acl);
@@ -172,8 +178,8 @@ struct acl_verdict acl_topic(struct acl_view *v, enum acl_action action, struct 
     if (topic.len > MEMO_TOPIC_MOST)
         return decide(v, action, topic);
     if (!v->memos)
-        v->memos = mem_alloc(MEMO_SLOTS * sizeof(*v->memos));
-    struct memo **slot = &v->memos[(map_hash(topic.data, topic.len) + action) % MEMO_SLOTS];
+        v->memos = mem_alloc(memo_slots(v) * sizeof(*v->memos));
+    struct memo **slot = &v->memos[(map_hash(topic.data, topic.len) + action) % memo_slots(v)];
     struct memo *m = *slot;
     if (m && m->action == action && bytes_equal((struct bytes){(const uint8_t *)m->topic, m->len}, topic))
         return m->verdict;

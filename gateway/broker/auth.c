@@ -130,9 +130,11 @@ static void on_worked(uv_work_t *work, int status)
 
 static void run_next(struct auth *a)
 {
-    while (a->running < a->most_running && !list_empty(&a->waiting)) {
-        struct auth_login *l = list_entry(list_pop(&a->waiting), struct auth_login, queued);
-        a->waiting_count--;
+    struct list *next;
+
+    while (a->running < a->most_running && (next = auth_places_next(a->places))) {
+        struct auth_login *l = list_entry(next, struct auth_login, queued);
+        a->counts.waiting--;
         if (l->secret && auth_cache_has(a->cache, l->key)) { /* another one has just shown it */
             a->counts.cached++;
             l->is_right = true;
@@ -169,7 +171,7 @@ static struct auth_login *login_new(struct auth *a, const struct auth_request *r
 /* Half of the places in the queue at most are for one address. */
 static bool has_room(const struct auth *a, const struct auth_login *l)
 {
-    return a->waiting_count < a->most_waiting && auth_place_waiting(l->place) <= (a->most_waiting + 1) / 2;
+    return a->counts.waiting < a->most_waiting && auth_place_inside(l->place) <= (a->most_waiting + 1) / 2;
 }
 
 struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth_done *done, void *arg,
@@ -193,8 +195,8 @@ struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth
     if (step == AUTH_WORK) {
         l->done = done;
         l->arg = arg;
-        list_add_tail(&a->waiting, &l->queued);
-        a->waiting_count++;
+        auth_place_queue(l->place, &l->queued);
+        a->counts.waiting++;
         run_next(a);
         return l;
     }
@@ -210,8 +212,8 @@ void auth_cancel(struct auth_login *l)
     l->done = NULL;
     if (list_empty(&l->queued))
         return; /* on the pool: it is given up when it comes back */
-    list_remove(&l->queued);
-    l->auth->waiting_count--;
+    auth_place_unqueue(l->place, &l->queued);
+    l->auth->counts.waiting--;
     login_free(l);
 }
 
@@ -226,7 +228,6 @@ struct auth *auth_new(uv_loop_t *loop)
     a->cache = auth_cache_new(CACHE_MOST);
     a->places = auth_places_new(loop, PLACES_MOST);
     a->most_running = cores < RUNNING_MOST ? cores : RUNNING_MOST;
-    list_init(&a->waiting);
     return a;
 }
 
@@ -247,9 +248,9 @@ int auth_load(struct auth *a, const struct conf_node *root)
 void auth_stop(struct auth *a)
 {
     a->stopping = true;
-    for (struct list *it; (it = list_pop(&a->waiting));)
+    for (struct list *it; (it = auth_places_next(a->places));)
         login_free(list_entry(it, struct auth_login, queued));
-    a->waiting_count = 0;
+    a->counts.waiting = 0;
 }
 
 bool auth_idle(const struct auth *a)

@@ -77,6 +77,7 @@ void auth_note(struct auth *a, const char *fmt, ...) __attribute__((format(print
 struct auth_counts {
     uint64_t admitted, refused, cached, busy, limited;
     uint64_t denied_publish, denied_subscribe, denied_receive, denied_connect;
+    uint32_t waiting; /* for the pool, now */
 };
 struct auth_counts *auth_counts(struct auth *a);
 

@@ -97,9 +97,7 @@ static bool may_stay(struct client *c)
 {
     const char *why = "";
 
-    if (!auth_still_valid(c->port->auth, c->who))
-        return false;
-    if (!c->who && !c->port->anonymous && !c->port->certificates)
+    if (!auth_still_valid(c->port->auth, c->who) || (!(c->who && c->who->user) && !c->port->anonymous))
         return false;
     struct bytes id = {(const uint8_t *)c->session->name, c->session->name_len};
     return !auth_bind(c->port->auth, &c->who, id, c->port->loopback, &why);

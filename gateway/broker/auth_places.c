@@ -9,8 +9,10 @@ enum { KEY_LEN = 8, MINUTE_MS = 60000 };
 struct auth_place {
     struct map_node by_key;
     struct list age; /* in the list of those that nobody is in */
+    struct list waiting, turn;
     struct auth_places *all;
     uint32_t inside;
+    bool limited;
     uint64_t failures_ms; /* failures still held against it, each MINUTE_MS / per_minute long */
     uint64_t seen_ms;
     uint8_t key[KEY_LEN];
@@ -19,7 +21,8 @@ struct auth_place {
 struct auth_places {
     uv_loop_t *loop;
     struct map places;
-    struct list idle; /* the one that was left longest ago first */
+    struct list idle;  /* the one that was left longest ago first */
+    struct list turns; /* those with somebody who waits, the next one first */
     size_t most;
     uint32_t per_minute;
 };
@@ -31,6 +34,7 @@ struct auth_places *auth_places_new(uv_loop_t *loop, size_t most)
     p->loop = loop;
     p->most = most;
     list_init(&p->idle);
+    list_init(&p->turns);
     return p;
 }
 
@@ -88,9 +92,7 @@ static bool key_equal(const struct map_node *n, const void *key)
 struct auth_place *auth_place_enter(struct auth_places *p, const char *peer)
 {
     uint8_t key[KEY_LEN];
-
-    if (!key_of(peer, key))
-        return NULL;
+    bool limited = key_of(peer, key);
     uint64_t hash = map_hash(key, KEY_LEN);
     struct map_node *n = map_find(&p->places, hash, key_equal, key);
     struct auth_place *place = n ? container_of(n, struct auth_place, by_key) : NULL;
@@ -100,7 +102,10 @@ struct auth_place *auth_place_enter(struct auth_places *p, const char *peer)
         place = mem_alloc(sizeof(*place));
         place->all = p;
         memcpy(place->key, key, KEY_LEN);
+        place->limited = limited;
         list_init(&place->age);
+        list_init(&place->waiting);
+        list_init(&place->turn);
         map_insert(&p->places, &place->by_key, hash);
     }
     list_remove(&place->age);
@@ -118,7 +123,7 @@ static void pass_time(struct auth_place *place)
 
 void auth_place_leave(struct auth_place *place)
 {
-    if (!place || --place->inside)
+    if (--place->inside)
         return;
     pass_time(place);
     if (place->failures_ms)
@@ -129,7 +134,7 @@ void auth_place_leave(struct auth_place *place)
 
 bool auth_place_may_try(struct auth_place *place)
 {
-    if (!place || !place->all->per_minute)
+    if (!place->limited || !place->all->per_minute)
         return true;
     pass_time(place);
     return place->failures_ms + MINUTE_MS / place->all->per_minute <= MINUTE_MS;
@@ -137,13 +142,40 @@ bool auth_place_may_try(struct auth_place *place)
 
 void auth_place_failed(struct auth_place *place)
 {
-    if (!place || !place->all->per_minute)
+    if (!place->limited || !place->all->per_minute)
         return;
     pass_time(place);
     place->failures_ms += MINUTE_MS / place->all->per_minute;
 }
 
-uint32_t auth_place_waiting(const struct auth_place *place)
+uint32_t auth_place_inside(const struct auth_place *place)
 {
-    return place ? place->inside : 0;
+    return place->inside;
+}
+
+/* ---- turns ---- */
+
+void auth_place_queue(struct auth_place *place, struct list *entry)
+{
+    list_add_tail(&place->waiting, entry);
+    if (list_empty(&place->turn))
+        list_add_tail(&place->all->turns, &place->turn);
+}
+
+void auth_place_unqueue(struct auth_place *place, struct list *entry)
+{
+    list_remove(entry);
+    if (list_empty(&place->waiting))
+        list_remove(&place->turn);
+}
+
+struct list *auth_places_next(struct auth_places *p)
+{
+    if (list_empty(&p->turns))
+        return NULL;
+    struct auth_place *place = list_entry(list_pop(&p->turns), struct auth_place, turn);
+    struct list *entry = list_pop(&place->waiting);
+    if (!list_empty(&place->waiting))
+        list_add_tail(&p->turns, &place->turn);
+    return entry;
 }

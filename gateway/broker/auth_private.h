@@ -40,7 +40,7 @@ struct auth_login {
     void *arg;
     struct list queued;
     uv_work_t work;
-    struct auth_place *place; /* NULL: this box's own sockets */
+    struct auth_place *place;
     char peer[64];
     char *user;
     uint8_t *password; /* wiped when it is given up */
@@ -65,8 +65,7 @@ struct auth {
     struct realm *realm;
     struct auth_cache *cache;
     struct auth_places *places;
-    struct list waiting; /* logins for the pool */
-    uint32_t waiting_count, running, most_running, most_waiting;
+    uint32_t running, most_running, most_waiting;
     bool stopping;
     uint64_t note_from_ms;
     uint32_t notes, notes_held;
@@ -76,7 +75,6 @@ struct auth {
 extern const struct auth_backend auth_password;
 
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
-void auth_admit(struct auth_login *l, const char *user, const char *secret);
 
 /* auth_cache.c: passwords that were right a short time ago. A key depends on a secret of this process and on
  * the entry, so a changed password or a user who is gone is not found. */
@@ -87,16 +85,19 @@ void auth_cache_key(const struct auth_cache *c, const char *user, const char *se
 bool auth_cache_has(struct auth_cache *c, const uint8_t key[CRYPTO_SHA256_LEN]);
 void auth_cache_put(struct auth_cache *c, const uint8_t key[CRYPTO_SHA256_LEN]);
 
-/* auth_places.c: how often each address failed lately, and how many of its logins wait. A bounded number of
- * addresses is remembered. */
+/* auth_places.c: how often each address failed lately, and its logins that wait for the pool, which takes one
+ * of each address in turn. A bounded number of addresses is remembered. */
 struct auth_places *auth_places_new(uv_loop_t *loop, size_t most);
 void auth_places_free(struct auth_places *p);
 void auth_places_limit(struct auth_places *p, uint32_t per_minute); /* 0: no limit */
-/* NULL for what has no address. Held until auth_place_leave. */
+/* Held until auth_place_leave. What has no address, this box's own sockets, is one place without a limit. */
 struct auth_place *auth_place_enter(struct auth_places *p, const char *peer);
 void auth_place_leave(struct auth_place *place);
 bool auth_place_may_try(struct auth_place *place);
 void auth_place_failed(struct auth_place *place);
-uint32_t auth_place_waiting(const struct auth_place *place);
+uint32_t auth_place_inside(const struct auth_place *place);
+void auth_place_queue(struct auth_place *place, struct list *entry);
+void auth_place_unqueue(struct auth_place *place, struct list *entry);
+struct list *auth_places_next(struct auth_places *p); /* NULL: nobody waits */
 
 #endif

@@ -116,6 +116,7 @@ static void status(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(o, "refused", (double)n->refused);
     cJSON_AddNumberToObject(o, "busy", (double)n->busy);
     cJSON_AddNumberToObject(o, "limited", (double)n->limited);
+    cJSON_AddNumberToObject(o, "waiting", (double)n->waiting);
     cJSON_AddNumberToObject(o, "denied_connects", (double)n->denied_connect);
     cJSON_AddNumberToObject(o, "denied_publishes", (double)n->denied_publish);
     cJSON_AddNumberToObject(o, "denied_subscriptions", (double)n->denied_subscribe);

@@ -43,12 +43,12 @@ static int ask_once(const char *prompt, const char *whose, char out[SECRET_MOST 
 {
     struct termios quiet = before;
 
-    fprintf(stderr, "%s%s: ", prompt, whose);
-    fflush(stderr);
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     quiet.c_lflag |= ECHONL;
-    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet))
+    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet)) /* before the question: it throws away what came early */
         return -errno;
+    fprintf(stderr, "%s%s: ", prompt, whose);
+    fflush(stderr);
     int err = read_line(out);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
     return err;
