@@ -160,7 +160,7 @@ static void on_displaced(struct session *s)
     uplink_lost(s->reader, true, "another reader took the bridge's session");
 }
 
-static const struct session_ops ops = {"upstream", on_deliver, on_release, on_room, on_displaced};
+static const struct session_ops ops = {"upstream", on_deliver, on_release, on_room, on_displaced, NULL, NULL};
 
 void uplink_session_attach(struct uplink *u)
 {

@@ -14,6 +14,7 @@
 #include "base/conf.h"
 
 struct cJSON;
+struct command;
 struct field;
 
 /* A line of the configuration and the devices that name it. */
@@ -39,6 +40,9 @@ struct driver {
     void (*predict)(const struct driver_conf *line, struct driver_load *out);
     /* Starts to play the line; 0 or -E… (logged). The configuration may go when it returns. */
     int (*start)(void **out, struct field *f, const struct driver_conf *line);
+    /* Writes a point of one of its devices (command.h): NULL, and command_done follows; or why it does not.
+     * command_not_mine: the device is another's. only_check: has no effects. May be NULL. */
+    const char *(*command)(void *line, struct command *c, bool only_check);
     /* Publishes what threads brought. NULL: there are none. */
     void (*take)(void *line);
     void (*stop)(void *line);    /* begins to end */
@@ -47,6 +51,8 @@ struct driver {
     /* Adds the line's own object and one for each device. */
     void (*status)(void *line, struct cJSON *lines, struct cJSON *devices);
 };
+
+extern const char command_not_mine[];
 
 extern const struct driver *const drivers[]; /* ends with NULL */
 /* All that there are, built or not; end with NULL. */

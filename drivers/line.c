@@ -57,6 +57,7 @@ static void serve_one_port(struct line *l, bool *was_down, int *retry_ms)
         l->ops->down(l->arg, l, why);
     }
     *was_down = true;
+    l->ops->refuse(l->arg, l);
     pause_ms(l, *retry_ms);
     *retry_ms = *retry_ms * 2 < RETRY_MOST_MS ? *retry_ms * 2 : RETRY_MOST_MS;
 }
@@ -76,29 +77,65 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void signal_fd(const struct line *l, int fd)
+{
+    uint64_t one = 1;
+
+    if (write(fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        log_error("line %s: cannot wake its thread: %s", l->name, strerror(errno));
+}
+
+static void on_order(void *arg)
+{
+    struct line *l = arg;
+
+    signal_fd(l, l->order_fd);
+}
+
+int line_order(struct line *l, struct list *order)
+{
+    return mailbox_post(&l->orders, order);
+}
+
+void line_take_orders(struct line *l, struct list *out)
+{
+    uint64_t count;
+
+    if (read(l->order_fd, &count, sizeof count) > 0)
+        mailbox_take(&l->orders, out);
+}
+
+static void close_fds(struct line *l)
+{
+    if (l->wake_fd >= 0)
+        close(l->wake_fd);
+    if (l->order_fd >= 0)
+        close(l->order_fd);
+}
+
 int line_start(struct line *l, void (*wake)(void *arg), void *wake_arg)
 {
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (l->wake_fd < 0)
-        return -errno;
+    l->order_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->wake_fd < 0 || l->order_fd < 0) {
+        int why = -errno;
+        close_fds(l);
+        return why;
+    }
     mailbox_init(&l->mail, LINE_MAIL_MAX, wake, wake_arg);
+    mailbox_init(&l->orders, LINE_ORDERS_MAX, on_order, l);
     atomic_init(&l->stopping, false);
     atomic_init(&l->ended, false);
     int err = pthread_create(&l->thread, NULL, run, l);
-    if (err) {
-        mailbox_destroy(&l->mail);
-        close(l->wake_fd);
-    }
+    if (err)
+        line_free(l);
     return -err;
 }
 
 void line_stop(struct line *l)
 {
-    uint64_t one = 1;
-
     atomic_store(&l->stopping, true);
-    if (write(l->wake_fd, &one, sizeof one) < 0)
-        log_error("line %s: cannot wake its thread: %s", l->name, strerror(errno));
+    signal_fd(l, l->wake_fd);
 }
 
 bool line_ended(const struct line *l)
@@ -114,5 +151,6 @@ void line_join(struct line *l)
 void line_free(struct line *l)
 {
     mailbox_destroy(&l->mail);
-    close(l->wake_fd);
+    mailbox_destroy(&l->orders);
+    close_fds(l);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A serial line of our own: a thread that opens the port, opens it again with back-off when it vanishes, and
  * in between lets the protocol serve it. What it learns goes to the loop as owned items through `mail`, of
- * which this thread is the only poster. Knows no protocol. start and free on the loop's thread; stop from
- * any. */
+ * which this thread is the only poster; what the loop wants of it comes through `orders`, of which the loop
+ * is. Orders that are left when the thread has ended are whose line it is. Knows no protocol. start and free
+ * on the loop's thread; stop from any. */
 #ifndef SLUICE_DRIVERS_LINE_H
 #define SLUICE_DRIVERS_LINE_H
 
@@ -13,7 +14,7 @@
 #include "base/mailbox.h"
 #include "drivers/port.h"
 
-enum { LINE_MAIL_MAX = 256 };
+enum { LINE_MAIL_MAX = 256, LINE_ORDERS_MAX = 64 };
 
 struct line;
 
@@ -23,6 +24,8 @@ struct line_ops {
     int (*serve)(void *arg, struct line *l, struct port *p);
     /* The port cannot be opened or was lost; once until it is open again. */
     void (*down)(void *arg, struct line *l, const char *why);
+    /* Now and then while there is no port: answer the orders that nobody can carry out. */
+    void (*refuse)(void *arg, struct line *l);
 };
 
 struct line {
@@ -30,9 +33,11 @@ struct line {
     struct port_settings settings;
     const struct line_ops *ops;
     void *arg;
-    struct mailbox mail;
+    struct mailbox mail;   /* to the loop */
+    struct mailbox orders; /* from the loop */
     pthread_t thread;
-    int wake_fd; /* readable once the line is to stop */
+    int wake_fd;  /* readable once the line is to stop */
+    int order_fd; /* readable when there are orders */
     atomic_bool stopping, ended;
 };
 
@@ -50,7 +55,11 @@ bool line_ended(const struct line *l);
 void line_join(struct line *l);
 void line_free(struct line *l);
 
+/* Passes an order to the thread, which takes it between two exchanges. 0, or -EAGAIN when too many wait. */
+int line_order(struct line *l, struct list *order);
+
 /* For the thread itself. */
 bool line_stopping(const struct line *l);
+void line_take_orders(struct line *l, struct list *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "drivers/command.h"
 #include "drivers/driver.h"
 #include "drivers/field.h"
 #include "service.h"
@@ -260,12 +261,28 @@ struct running {
 static struct {
     struct field field;
     struct list lines; /* of struct running */
+    struct commands commands;
     bool started, closing;
 } self;
+
+const char command_not_mine[] = "no such device";
+
+static const char *give(struct command *c, bool only_check)
+{
+    list_for(it, &self.lines)
+    {
+        struct running *r = list_entry(it, struct running, link);
+        const char *why = r->driver->command ? r->driver->command(r->line, c, only_check) : command_not_mine;
+        if (why != command_not_mine)
+            return why;
+    }
+    return command_not_mine;
+}
 
 static void take_all(struct field *f)
 {
     (void)f;
+    commands_take(&self.commands);
     list_for(it, &self.lines)
     {
         struct running *r = list_entry(it, struct running, link);
@@ -307,6 +324,7 @@ static int start(struct gateway *gw)
     if (err)
         return err;
     self.started = true;
+    err = commands_open(&self.commands, &self.field, give);
     for (size_t i = 0; i < conf_count(root, "lines") && !err; i++)
         err = start_line(root, conf_at(root, "lines", i));
     return err;
@@ -394,10 +412,12 @@ static bool stopped(struct gateway *gw)
     }
     if (!list_empty(&self.lines))
         return false;
-    if (!self.closing)
+    if (!self.closing) {
+        commands_close(&self.commands);
         field_close(&self.field);
+    }
     self.closing = true;
-    return self.field.closed;
+    return self.field.closed && self.commands.closed;
 }
 
 static void status(struct gateway *gw, struct cJSON *into)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # driver-y: rows of the table of drivers, as symbol:protocol:kind of device. port-y: rows of the table of ports, as
 # symbol, or symbol:prefix:CONFIG_X where X may leave it out.
+obj-y += drivers/command.o
 obj-y += drivers/field.o
+obj-y += drivers/ids.o
 obj-y += drivers/line.o
 obj-y += drivers/lines.o
 obj-y += drivers/port.o

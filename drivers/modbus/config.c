@@ -61,6 +61,22 @@ static const struct conf_row alarm_rows[] = {
     {0},
 };
 
+static const char *const verify_names[] = {"none", "readback", NULL};
+
+static const struct conf_row write_rows[] = {
+    {"function", CONF_INT, .min = 5, .max = 23,
+     .help =
+         "the Modbus code: 5 or 15 for coils, 6, 16 or 23 for registers, 22, 6 or 16 for a bit of one; the "
+         "first that fits unless given"},
+    {"min", CONF_FLOAT, .help = "smaller values are refused"},
+    {"max", CONF_FLOAT, .help = "larger values are refused"},
+    {"verify", CONF_CHOICE, .def = "none", .choices = verify_names,
+     .help = "readback: the command has succeeded when a read gives what was written"},
+    {"expire", CONF_DURATION, .def = "10s", .min = 100, .max = 86400000,
+     .help = "a command that could not be sent for so long is given up"},
+    {0},
+};
+
 static const struct conf_row point_rows[] = {
     {"name", CONF_NAME, CONF_REQUIRED, .help = "the value's key in the payload"},
     {"at", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 64,
@@ -84,6 +100,8 @@ static const struct conf_row point_rows[] = {
     {"deadband_pct", CONF_FLOAT, .min = 0, .max = 1000,
      .help = "the same, in percent of what was published last"},
     {"alarm", CONF_GROUP, .rows = alarm_rows, .help = "limits whose passing is an event"},
+    {"write", CONF_GROUP, .rows = write_rows,
+     .help = "allows commands to {root}/{device}/set/{point}; even an empty group does"},
     {0},
 };
 
@@ -290,6 +308,26 @@ static void check_forbidden(struct conf *c, const struct conf_node *device)
     }
 }
 
+/* A command names device and point, not the group. */
+static void check_writable(struct conf *c, const struct conf_node *device, const struct conf_node *point)
+{
+    const struct conf_node *write = conf_get(point, "write");
+
+    if (!write || !write->given || !point->name[0])
+        return;
+    for (size_t i = 0; i < conf_count(device, "groups"); i++)
+        for (size_t k = 0; k < conf_count(conf_at(device, "groups", i), "points"); k++) {
+            const struct conf_node *other = conf_at(conf_at(device, "groups", i), "points", k);
+            const struct conf_node *theirs = conf_get(other, "write");
+            if (other == point)
+                return;
+            if (!strcmp(other->name, point->name) && theirs && theirs->given)
+                conf_error(c, point,
+                           "point %s of device %s can be written twice (first at %s:%d); rename one",
+                           point->name, device->name, other->file, other->line);
+        }
+}
+
 static void check_device(struct conf *c, const struct conf_node *line, const struct conf_node *device)
 {
     struct plan_limits limits = modbus_limits_of(device);
@@ -304,6 +342,8 @@ static void check_device(struct conf *c, const struct conf_node *line, const str
         const struct conf_node *group = conf_at(device, "groups", i);
         check_points(&(struct checked){c, line, device, group, &limits});
         check_times(c, group);
+        for (size_t k = 0; k < conf_count(group, "points"); k++)
+            check_writable(c, device, conf_at(group, "points", k));
     }
     free((void *)(uintptr_t)limits.forbidden);
 }

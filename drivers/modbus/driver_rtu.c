@@ -25,6 +25,16 @@ static void take(void *line)
     modbus_front_take(&r->front, &r->line.mail);
 }
 
+static const char *command(void *line, struct command *c, bool only_check)
+{
+    return modbus_front_command(&((struct rtu_line *)line)->front, c, only_check);
+}
+
+static int order(void *arg, struct list *order)
+{
+    return line_order(arg, order);
+}
+
 static void release(struct rtu_line *r)
 {
     poller_free(r->poller);
@@ -37,6 +47,8 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     struct rtu_line *r = mem_alloc(sizeof *r);
 
     modbus_front_init(&r->front, f, conf);
+    r->front.order = order;
+    r->front.order_arg = &r->line;
     const struct modbus_line *m = r->front.m;
     int err = poller_new(&r->poller, m);
     if (!err) {
@@ -69,8 +81,14 @@ static void end(void *line)
 {
     struct rtu_line *r = line;
 
+    struct list left = LIST_INIT(left);
+
     line_join(&r->line);
     take(r);
+    mailbox_take(&r->line.orders, &left);
+    for (struct list *it; (it = list_pop(&left));)
+        free(list_entry(it, struct modbus_order, link));
+    modbus_front_end_orders(&r->front);
     line_free(&r->line);
     release(r);
 }
@@ -96,6 +114,7 @@ const struct driver driver_modbus_rtu = {
     .explain = modbus_explain,
     .predict = modbus_front_predict,
     .start = start,
+    .command = command,
     .take = take,
     .stop = stop,
     .stopped = stopped,

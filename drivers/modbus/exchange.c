@@ -15,6 +15,7 @@ void exchange_init(struct exchange *x, struct rtu_timing timing)
 void exchange_reset(struct exchange *x, uint64_t now_us)
 {
     judge_init(&x->judge, x->timing);
+    x->echo_known = false;
     x->state = STATE_IDLE;
     x->quiet_from_us = now_us;
 }
@@ -39,6 +40,7 @@ void exchange_sent(struct exchange *x, uint64_t now_us)
         x->quiet_from_us = x->sent_us;
     x->deadline_us = x->sent_us + x->response_us;
     x->noise = 0;
+    x->echoes_before = x->counts.echoes;
     judge_expect(&x->judge, (struct bytes){x->frame, x->frame_len}, x->reply_len);
     x->state = STATE_REPLY;
 }
@@ -95,6 +97,15 @@ static void take_reply(struct exchange *x, const struct judge_event *e)
     x->reply_got = e->frame.len;
 }
 
+/* The answer to a read never looks like its request. An adapter that has echoed once always does. */
+static void learn_echo(struct exchange *x)
+{
+    if (x->frame[1] > 4)
+        return;
+    x->echo_known = true;
+    x->judge.echoing = x->judge.echoing || x->counts.echoes > x->echoes_before;
+}
+
 static void on_answer(struct exchange *x, const struct judge_event *e)
 {
     bool exception = e->kind == JUDGE_EXCEPTION;
@@ -112,6 +123,8 @@ static void on_answer(struct exchange *x, const struct judge_event *e)
         listen_on(x, EXCHANGE_EXCEPTION, e->last_us);
         return;
     }
+    if (!exception)
+        learn_echo(x);
     finish(x, exception ? EXCHANGE_EXCEPTION : EXCHANGE_OK, e->last_us);
 }
 

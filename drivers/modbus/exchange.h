@@ -53,8 +53,10 @@ struct exchange {
     uint8_t frame[RTU_FRAME_MAX];
     size_t frame_len, reply_len;
     uint32_t response_us, holdoff_us;
-    size_t noise;  /* bytes since the request that nobody can explain */
-    bool answered; /* in hold-off: the answer came after all */
+    size_t noise;    /* bytes since the request that nobody can explain */
+    bool answered;   /* in hold-off: the answer came after all */
+    bool echo_known; /* a read has shown whether this line echoes: judge.echoing */
+    uint64_t echoes_before;
     /* The result, once done: */
     enum exchange_verdict verdict;
     uint8_t reply[RTU_FRAME_MAX];

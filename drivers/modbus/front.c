@@ -93,6 +93,9 @@ static void take_one(struct modbus_front *r, struct modbus_post *post)
     case POST_LEARNT:
         take_learnt(r, post);
         break;
+    case POST_ORDER:
+        modbus_front_took(r, post->order);
+        break;
     case POST_LINE:
         take_line(r, post);
         break;
@@ -136,6 +139,7 @@ void modbus_front_init(struct modbus_front *r, struct field *f, const struct dri
     struct driver_load load;
 
     *r = (struct modbus_front){.field = f, .m = modbus_line_new(conf), .since_us = clock_boot_us()};
+    list_init(&r->orders);
     r->devices = mem_alloc((r->m->device_count + 1) * sizeof *r->devices);
     for (size_t i = 0; i < r->m->device_count; i++)
         init_device(r, &r->m->devices[i], &r->devices[i]);

@@ -7,7 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/mailbox.h"
+#include "drivers/command.h"
 #include "drivers/driver.h"
 #include "drivers/field.h"
 #include "drivers/modbus/polls.h"
@@ -25,6 +27,10 @@ struct modbus_front {
     struct field *field;
     struct modbus_line *m;
     struct modbus_front_device *devices; /* as m->devices */
+    struct list orders;                  /* of struct pending: handed to the line */
+    /* Passes an order (its link) to the line. 0, or -EAGAIN. Set by the owner. */
+    int (*order)(void *arg, struct list *order);
+    void *order_arg;
     struct modbus_counts counts;
     bool open, known; /* known: it has been said whether the port is open */
     uint64_t since_us;
@@ -37,6 +43,13 @@ void modbus_front_free(struct modbus_front *r);
 
 /* Publishes all that is in the mailbox. */
 void modbus_front_take(struct modbus_front *r, struct mailbox *mail);
+
+/* struct driver's command. */
+const char *modbus_front_command(struct modbus_front *r, struct command *c, bool only_check);
+/* The line is done with an order, which stays the caller's. */
+void modbus_front_took(struct modbus_front *r, const struct modbus_order *order);
+/* The line has ended and its mailbox is taken: orders without a result will never have one. */
+void modbus_front_end_orders(struct modbus_front *r);
 
 /* Adds the line's object and one for each device; returns the line's. */
 struct cJSON *modbus_front_status(struct modbus_front *r, const char *protocol, struct cJSON *lines,

@@ -33,6 +33,7 @@ void judge_expect(struct judge *j, struct bytes request, size_t reply_len)
     memcpy(j->request, request.data, request.len);
     j->request_len = request.len;
     j->reply_len = reply_len;
+    j->echoed = false;
 }
 
 void judge_expect_none(struct judge *j)
@@ -70,6 +71,44 @@ static bool head_is_ours(const struct judge *j, const uint8_t *p, size_t len)
     return j->request_len && len >= 1 && p[0] == j->request[0] && (len < 2 || (p[1] & 0x7f) == j->request[1]);
 }
 
+/* Bytes of the request that the answer begins with; 0: it has a byte count instead. Modbus Application
+ * Protocol 1.1b3, 6.5, 6.6, 6.11, 6.12, 6.16. */
+static size_t mirrored(const struct judge *j)
+{
+    switch (j->request[1]) {
+    case 5:
+    case 6:
+    case 15:
+    case 16:
+        return 6;
+    case 22:
+        return 8;
+    default:
+        return 0;
+    }
+}
+
+static bool answer_equals_request(const struct judge *j)
+{
+    return mirrored(j) && j->reply_len == j->request_len;
+}
+
+/* True while what looks like such an answer is the echo, which comes first. */
+static bool echo_is_due(const struct judge *j)
+{
+    return answer_equals_request(j) && j->echoing && !j->echoed;
+}
+
+/* True when the bytes behind unit and function, as far as they are there, are those of a data reply. */
+static bool starts_right(const struct judge *j, const uint8_t *p, size_t len)
+{
+    size_t mirror = mirrored(j);
+
+    if (mirror)
+        return !memcmp(p, j->request, len < mirror ? len : mirror);
+    return len < 3 || p[2] == j->reply_len - 5;
+}
+
 /* Length of the answer that begins at p, 0 when there is none (yet). */
 static size_t reply_at(const struct judge *j, const uint8_t *p, size_t len)
 {
@@ -77,7 +116,7 @@ static size_t reply_at(const struct judge *j, const uint8_t *p, size_t len)
         return 0;
     if (p[1] & 0x80)
         return crc_good(p, EXCEPTION_LEN) ? EXCEPTION_LEN : 0;
-    if (len < j->reply_len || p[2] != j->reply_len - 5)
+    if (len < j->reply_len || !starts_right(j, p, len) || echo_is_due(j))
         return 0;
     return crc_good(p, j->reply_len) ? j->reply_len : 0;
 }
@@ -86,7 +125,9 @@ static bool echo_begins(const struct judge *j)
 {
     size_t len = j->len < j->request_len ? j->len : j->request_len;
 
-    return j->request_len && !memcmp(j->rx, j->request, len);
+    if (!j->request_len || (answer_equals_request(j) && !echo_is_due(j)))
+        return false;
+    return !memcmp(j->rx, j->request, len);
 }
 
 /* True when the bytes so far may become the answer, so that nobody should look for other frames in them. */
@@ -98,7 +139,7 @@ static bool reply_begins(const struct judge *j)
         return true;
     if (j->rx[1] & 0x80)
         return j->len < EXCEPTION_LEN;
-    return j->len < j->reply_len && j->rx[2] == j->reply_len - 5;
+    return j->len < j->reply_len && starts_right(j, j->rx, j->len);
 }
 
 /* Length of somebody else's frame at the front: a reply with a byte count, an exception, a request or the
@@ -171,8 +212,10 @@ struct judge_event judge_next(struct judge *j, uint64_t now_us)
     /* What equals the request is never taken for the reply, even where (a read of 17 to 24 coils at 0x300 to
      * 0x3ff) it could be one. */
     if (echo_begins(j)) {
-        if (j->len >= j->request_len)
+        if (j->len >= j->request_len) {
+            j->echoed = true;
             return event_of(j, JUDGE_ECHO, j->request_len);
+        }
     } else if ((len = reply_at(j, j->rx, j->len))) {
         return answer_of(j, len);
     } else if (!reply_begins(j)) {

@@ -39,6 +39,14 @@ static bool is_safe(const struct late *l, const struct plan_block *b)
     return true;
 }
 
+bool late_has(const struct late *l, uint8_t function)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->open[i].function == function)
+            return true;
+    return false;
+}
+
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us)
 {
     for (unsigned i = 0; i < l->count; i++) {

@@ -33,6 +33,9 @@ void late_expire(struct late *l, uint64_t now_us);
  * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
 
+/* True when a request of this function is open: a reply to it may look like that to a new one. */
+bool late_has(const struct late *l, uint8_t function);
+
 /* How to read the block, which is within limits: as it is, in two parts cut where may_cut(arg, address) says
  * so, or as one read that goes on behind its end (then parts[0].count is larger than the block's). Returns
  * the number of parts; 0 when there is no safe way. */

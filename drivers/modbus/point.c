@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "drivers/modbus/order.h"
 
 static const struct {
     const char *name;
@@ -332,6 +333,40 @@ static bool read_alarm(const struct conf_node *point, struct modbus_point *p, ch
     return a->on;
 }
 
+/* ---- how it is written ---- */
+
+static bool read_write(const struct conf_node *point, struct modbus_point *p, char *error, size_t size)
+{
+    const struct conf_node *w = conf_get(point, "write"), *own;
+    bool text = p->spec.type->form == FORM_TEXT, bit = p->spec.type->form == FORM_BIT;
+
+    if (!w || !w->given)
+        return true;
+    own = conf_get(w, "function");
+    p->write = (struct modbus_write){.on = true,
+                                     .function = own ? (uint8_t)own->i : order_function(p),
+                                     .least = conf_float(w, "min"),
+                                     .most = conf_float(w, "max"),
+                                     .readback = conf_int(w, "verify"),
+                                     .expire_us = (uint64_t)conf_int(w, "expire") * 1000};
+    if (!text && !bit && !p->spec.type->write)
+        snprintf(error, size, "write: a %s cannot be written", p->spec.type->name);
+    else if (!p->write.function)
+        snprintf(error, size, "write: %s can only be read; coils and holding registers can be written",
+                 p->table == TABLE_INPUT ? "an input register" : "a discrete input");
+    else if (!order_fits(p, p->write.function))
+        snprintf(error, size, "write: code %d does not write a %s of %s:%u; the code %d does",
+                 p->write.function, p->spec.type->name, modbus_table_name(p->table), p->address,
+                 order_function(p));
+    else if ((!isnan(p->write.least) || !isnan(p->write.most)) && !is_number(p))
+        snprintf(error, size, "write: `min` and `max` are for numbers");
+    else if (p->write.least > p->write.most)
+        snprintf(error, size, "write: min %g is above max %g", p->write.least, p->write.most);
+    else
+        return true;
+    return false;
+}
+
 /* ---- all of it ---- */
 
 static bool read_registers(const char *at, struct modbus_point *p, char *error, size_t size)
@@ -372,7 +407,8 @@ bool modbus_point_read(const struct conf_node *line, const struct conf_node *dev
     if (!read_text_rows(point, out, error, size) || !read_registers(at, out, error, size) ||
         !read_order(line, device, point, out, error, size) || !read_scale(point, out, error, size) ||
         !read_clamp(point, out, error, size) || !read_deadband(point, out, error, size) ||
-        !read_alarm(point, out, error, size) || !read_names(point, out, error, size))
+        !read_alarm(point, out, error, size) || !read_write(point, out, error, size) ||
+        !read_names(point, out, error, size))
         return false;
     out->name = mem_strdup(conf_string(point, "name"));
     out->unit = unit ? mem_strdup(unit) : NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A point of a Modbus device: where it lies, what it holds, when it is published. Read from the
- * configuration's rows, with all that can be wrong between them. Loop thread; what is made is immutable. */
+/* A point of a Modbus device: where it lies, what it holds, how it is written, when it is published. Read
+ * from the configuration's rows, with all that can be wrong between them. Loop thread; what is made is
+ * immutable. */
 #ifndef SLUICE_DRIVERS_MODBUS_POINT_H
 #define SLUICE_DRIVERS_MODBUS_POINT_H
 
@@ -13,6 +14,15 @@
 #include "drivers/modbus/value.h"
 #include "drivers/publish.h"
 
+/* How a point is written. */
+struct modbus_write {
+    bool on;
+    uint8_t function;   /* 5, 6, 15, 16, 22 or 23 */
+    double least, most; /* NaN: no limit */
+    bool readback;
+    uint64_t expire_us;
+};
+
 struct modbus_point {
     char *name, *unit;
     enum modbus_table table;
@@ -20,6 +30,7 @@ struct modbus_point {
     bool echo;               /* the configuration does not say the address as it goes over the wire */
     size_t text_at;          /* place of its text among those of the group */
     struct value_spec spec;
+    struct modbus_write write;
     struct publish_point publish;
 };
 

@@ -17,6 +17,7 @@ struct poller {
     int tty_fd;
     struct exchange x;
     struct polls polls;
+    struct list orders;          /* taken from the line, to be carried out */
     uint8_t data[RTU_FRAME_MAX]; /* of the last block */
     uint64_t data_us;            /* when the first part of it had come */
 };
@@ -51,20 +52,18 @@ static struct modbus_result result_of(const struct poller *p)
     };
 }
 
-/* Reads count items from address. 0: p->x has the verdict; -E…: the line is lost or stops. */
-static int ask(struct poller *p, unsigned device, const struct plan_block *b)
+/* Sends function and what follows it. 0: p->x has the verdict; -E…: the line is lost or stops. */
+static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply_len)
 {
     const struct modbus_device *d = &p->m->devices[device];
-    const uint8_t pdu[5] = {(uint8_t)b->table, (uint8_t)(b->address >> 8), (uint8_t)b->address,
-                            (uint8_t)(b->count >> 8), (uint8_t)b->count};
     uint8_t frame[RTU_FRAME_MAX];
-    int len = rtu_frame(p->rtu, d->unit, pdu, sizeof pdu, frame);
+    int len = rtu_frame(p->rtu, d->unit, pdu.data, pdu.len, frame);
     uint64_t began = clock_boot_us();
 
     if (len < 0)
         return len;
     struct exchange_request request = {.frame = {frame, (size_t)len},
-                                       .reply_len = 5 + table_bytes(b->table, b->count),
+                                       .reply_len = reply_len,
                                        .response_us = d->response_us,
                                        .holdoff_us = p->m->holdoff_us};
     exchange_begin(&p->x, &request, began);
@@ -82,6 +81,15 @@ static int ask(struct poller *p, unsigned device, const struct plan_block *b)
     return 0;
 }
 
+static int ask_read(struct poller *p, unsigned device, const struct plan_block *b)
+{
+    const uint8_t pdu[5] = {(uint8_t)b->table, (uint8_t)(b->address >> 8), (uint8_t)b->address,
+                            (uint8_t)(b->count >> 8), (uint8_t)b->count};
+
+    return ask(p, device, (struct bytes){pdu, sizeof pdu}, 5 + table_bytes(b->table, b->count));
+}
+
+/* Where a poll's block may be read in two parts; NULL: nowhere. */
 struct cut {
     const struct polls *polls;
     size_t index; /* of the poll */
@@ -91,13 +99,13 @@ static bool may_cut(void *arg, unsigned address)
 {
     const struct cut *c = arg;
 
-    return polls_may_cut(c->polls, c->index, address);
+    return c && polls_may_cut(c->polls, c->index, address);
 }
 
 /* One part of a block; its bytes go behind those of the parts before. */
 static int ask_part(struct poller *p, unsigned device, const struct plan_block *part, size_t *filled)
 {
-    int err = ask(p, device, part);
+    int err = ask_read(p, device, part);
 
     if (err)
         return err;
@@ -111,16 +119,14 @@ static int ask_part(struct poller *p, unsigned device, const struct plan_block *
 }
 
 /* The block, in a shape that no late reply can have. */
-static int ask_block(struct poller *p, size_t index, const struct plan_block *b)
+static int ask_block(struct poller *p, unsigned device, const struct plan_block *b, struct cut *cut)
 {
-    unsigned device = p->polls.list[index].device;
-    struct cut cut = {&p->polls, index};
     struct late *l = &p->x.late[p->m->devices[device].unit];
     struct plan_block parts[2];
     size_t filled = 0;
 
     late_expire(l, clock_boot_us());
-    unsigned count = late_parts(l, b, &p->polls.units[device].limits, may_cut, &cut, parts);
+    unsigned count = late_parts(l, b, &p->polls.units[device].limits, may_cut, cut, parts);
     int err = 0;
     p->x.verdict = count ? EXCHANGE_OK : EXCHANGE_BUSY;
     for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
@@ -133,6 +139,66 @@ static int ask_block(struct poller *p, size_t index, const struct plan_block *b)
     return ask_part(p, device, b, &filled);
 }
 
+/* ---- orders ---- */
+
+static int send_order(struct poller *p, struct order_run *run, struct order_request *q, bool write)
+{
+    unsigned device = run->order->device;
+    int err = write ? ask(p, device, (struct bytes){q->pdu, q->len}, q->reply_len)
+                    : ask_block(p, device, &q->read, NULL);
+
+    if (err)
+        return err;
+    if (write && p->x.verdict == EXCHANGE_OK)
+        memcpy(p->data, p->x.reply + 3, p->x.reply_got > 5 ? p->x.reply_got - 5 : 0);
+    struct modbus_result r = result_of(p);
+    order_took(run, &r);
+    return 0;
+}
+
+/* To its end, without a poll in between: what is read, changed and written must be one. */
+static int run_order(struct poller *p, struct modbus_order *o)
+{
+    const struct modbus_point *point = &p->m->devices[o->device].groups[o->group].points[o->point];
+    struct poll_unit *u = &p->polls.units[o->device];
+    struct late *l = &p->x.late[p->m->devices[o->device].unit];
+    uint64_t began = clock_boot_us();
+    struct order_run run;
+    struct order_request q;
+    int err = 0;
+
+    late_expire(l, began);
+    order_begin(&run, o, point, u->no_mask, !p->x.echo_known, late_has(l, point->write.function));
+    if (o->expires_us && began > o->expires_us) {
+        o->verdict = ORDER_EXPIRED;
+    } else {
+        enum order_step step;
+        while (!err && (step = order_next(&run, &q)) != ORDER_ENDED)
+            err = send_order(p, &run, &q, step == ORDER_SEND_WRITE);
+        u->no_mask = run.no_mask;
+    }
+    if (err)
+        o->verdict = run.step == ORDER_READ_FIRST ? ORDER_DOWN : ORDER_INTERRUPTED;
+    uint64_t now = clock_boot_us();
+    o->took_us = (uint32_t)(now - began);
+    polls_ordered(&p->polls, o, now);
+    return err;
+}
+
+/* Without a port nothing is sent; as many are answered as the mailbox takes, the others when there is room.
+ */
+static void refuse(void *arg, struct line *l)
+{
+    struct poller *p = arg;
+
+    line_take_orders(l, &p->orders);
+    while (!list_empty(&p->orders) && polls_may_order(&p->polls)) {
+        struct modbus_order *o = list_entry(list_pop(&p->orders), struct modbus_order, link);
+        o->verdict = ORDER_DOWN;
+        polls_ordered(&p->polls, o, clock_boot_us());
+    }
+}
+
 /* ---- the line ---- */
 
 static int poll_step(struct poller *p, size_t index)
@@ -141,7 +207,8 @@ static int poll_step(struct poller *p, size_t index)
 
     if (!b)
         return 0;
-    int err = ask_block(p, index, b);
+    struct cut cut = {&p->polls, index};
+    int err = ask_block(p, p->polls.list[index].device, b, &cut);
     if (err)
         return err;
     struct modbus_result r = result_of(p);
@@ -156,7 +223,7 @@ static int probe(struct poller *p, unsigned device)
     const struct modbus_point *first = &d->groups[0].points[0];
     const struct plan_block of = {first->table, first->address, first->count};
     struct plan_block b = late_probe(&p->x.late[d->unit], &of, &p->polls.units[device].limits);
-    int err = ask(p, device, &b);
+    int err = ask_read(p, device, &b);
 
     if (err)
         return err;
@@ -173,6 +240,9 @@ static int step(struct poller *p)
 
     note_counts(p);
     uint64_t again = polls_tell(&p->polls, now);
+    line_take_orders(p->line, &p->orders);
+    if (!list_empty(&p->orders) && polls_may_order(&p->polls))
+        return run_order(p, list_entry(list_pop(&p->orders), struct modbus_order, link));
     switch (schedule_next(&p->polls.schedule, now, &index, &until)) {
     case SCHEDULE_POLL:
         return poll_step(p, index);
@@ -181,7 +251,7 @@ static int step(struct poller *p)
     case SCHEDULE_WAIT:
         break;
     }
-    return rtu_listen(&p->x, p->tty_fd, p->line->wake_fd, until < again ? until : again);
+    return rtu_listen(&p->x, p->tty_fd, p->line->wake_fd, p->line->order_fd, until < again ? until : again);
 }
 
 static int serve(void *arg, struct line *l, struct port *port)
@@ -209,7 +279,7 @@ static void down(void *arg, struct line *l, const char *why)
     polls_down(&p->polls, why);
 }
 
-const struct line_ops poller_ops = {serve, down};
+const struct line_ops poller_ops = {serve, down, refuse};
 
 int poller_new(struct poller **out, const struct modbus_line *m)
 {
@@ -223,6 +293,7 @@ int poller_new(struct poller **out, const struct modbus_line *m)
     p->rtu = rtu;
     exchange_init(&p->x, m->cost.timing);
     polls_init(&p->polls, m);
+    list_init(&p->orders);
     *out = p;
     return 0;
 }
@@ -231,6 +302,8 @@ void poller_free(struct poller *p)
 {
     if (!p)
         return;
+    for (struct list *it; (it = list_pop(&p->orders));)
+        free(list_entry(it, struct modbus_order, link));
     rtu_free(p->rtu);
     polls_free(&p->polls);
     free(p);

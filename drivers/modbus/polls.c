@@ -22,6 +22,7 @@ void modbus_post_free(struct modbus_post *p)
 {
     free(p->points);
     free(p->cuts);
+    free(p->order);
     free(p);
 }
 
@@ -446,6 +447,25 @@ void polls_drop(struct polls *p)
         p->list[i].begun = false;
     }
     p->under_way = 0;
+}
+
+/* ---- orders ---- */
+
+bool polls_may_order(struct polls *p)
+{
+    return has_room(p);
+}
+
+void polls_ordered(struct polls *p, struct modbus_order *order, uint64_t now_us)
+{
+    struct modbus_post *post = post_of(p, POST_ORDER, order->device);
+
+    post->order = order;
+    hand_over(p, post);
+    for (size_t i = 0; i < p->count; i++)
+        if (p->list[i].device == order->device && p->list[i].group == order->group && !p->list[i].begun &&
+            p->tasks[i].due_us > now_us)
+            p->tasks[i].due_us = now_us;
 }
 
 /* ---- the line ---- */

@@ -13,7 +13,8 @@
 #include "base/mailbox.h"
 #include "drivers/field.h"
 #include "drivers/modbus/device.h"
-#include "drivers/modbus/exchange.h"
+#include "drivers/modbus/order.h"
+#include "drivers/modbus/result.h"
 
 /* Of one unit; the line's are their sum and what no unit can be blamed for. */
 struct modbus_counts {
@@ -27,18 +28,19 @@ struct modbus_counts {
     double load;                     /* of the line, of late */
 };
 
-enum modbus_post_kind { POST_READING, POST_STATE, POST_LEARNT, POST_LINE };
+enum modbus_post_kind { POST_READING, POST_STATE, POST_LEARNT, POST_ORDER, POST_LINE };
 
 enum { CUTS_MAX = 64 /* learnt of one device */ };
 
 struct modbus_post {
     struct list link;
     enum modbus_post_kind kind;
-    unsigned device, group;       /* READING: both; STATE, LEARNT: device */
+    unsigned device, group;       /* READING: both; STATE, LEARNT, ORDER: device */
     struct reading_point *points; /* READING: of the whole group, with the texts of values behind them */
     struct plan_cut *cuts;        /* LEARNT: all that the device's requests are cut at */
     size_t cut_count;
-    uint64_t at_us; /* CLOCK_BOOTTIME: READING: taken; STATE, LINE: since */
+    struct modbus_order *order; /* ORDER: its result */
+    uint64_t at_us;             /* CLOCK_BOOTTIME: READING: taken; STATE, LINE: since */
     enum device_state state;
     bool open;
     char reason[160];
@@ -46,16 +48,6 @@ struct modbus_post {
 };
 
 void modbus_post_free(struct modbus_post *p);
-
-/* What one exchange brought. */
-struct modbus_result {
-    enum exchange_verdict verdict;
-    uint8_t exception;
-    const uint8_t *data; /* OK: what follows the byte count */
-    uint64_t ended_us;   /* OK, EXCEPTION: when the answer's last byte came; else when we gave up */
-    uint32_t took_us;    /* OK, EXCEPTION: from our last bit to then */
-    bool doubtful;       /* EXCEPTION: it may answer an earlier request */
-};
 
 /* A group's poll that is under way: one block after the other, others may come in between. */
 struct poll {
@@ -75,6 +67,7 @@ struct poll_unit {
     uint64_t since_us;
     char reason[160];
     bool told, cuts_told;      /* the loop knows */
+    bool no_mask;              /* it does not know code 22 */
     struct plan_limits limits; /* with the cuts, which are this one's own */
     struct plan_cut cuts[CUTS_MAX];
     unsigned bad_polls;
@@ -124,6 +117,11 @@ bool polls_may_cut(const struct polls *p, size_t index, unsigned address);
 void polls_took(struct polls *p, size_t index, const struct modbus_result *r, uint64_t now_us);
 /* A probe of a dead unit brought this. */
 void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r);
+
+/* True when the result of an order can be posted. */
+bool polls_may_order(struct polls *p);
+/* Posts the order's result, and makes its group due, so that what was written is read. */
+void polls_ordered(struct polls *p, struct modbus_order *order, uint64_t now_us);
 
 /* After every exchange with a unit, whatever for: counters, and whether it is there. busy_us: what the
  * exchange cost of the line's time. */

@@ -115,20 +115,23 @@ static int take_bytes(struct exchange *x, int tty_fd)
     return got < 0 && errno != EAGAIN && errno != EINTR ? -errno : 0;
 }
 
-static int wait_for_bytes(int tty_fd, int stop_fd, uint64_t until_us)
+/* order_fd: -1 when nothing else may end the wait. 1: it is readable. */
+static int wait_for_bytes(int tty_fd, int stop_fd, int order_fd, uint64_t until_us)
 {
-    struct pollfd fds[2] = {{.fd = tty_fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    struct pollfd fds[3] = {{.fd = tty_fd, .events = POLLIN},
+                            {.fd = stop_fd, .events = POLLIN},
+                            {.fd = order_fd, .events = POLLIN}};
     uint64_t now = clock_boot_us();
     uint64_t left = until_us > now ? until_us - now : 0;
     struct timespec timeout = {(time_t)(left / 1000000), (long)(left % 1000000 * 1000)};
 
-    if (ppoll(fds, 2, &timeout, NULL) < 0)
+    if (ppoll(fds, 3, &timeout, NULL) < 0)
         return errno == EINTR ? 0 : -errno;
     if (fds[1].revents)
         return -ECANCELED;
     if (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL))
         return -EIO;
-    return 0;
+    return fds[2].revents ? 1 : 0;
 }
 
 int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
@@ -149,7 +152,7 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
             break;
         case EXCHANGE_WAIT:
         case EXCHANGE_IDLE:
-            err = wait_for_bytes(tty_fd, stop_fd, until_us);
+            err = wait_for_bytes(tty_fd, stop_fd, -1, until_us);
             break;
         }
         if (err)
@@ -157,7 +160,7 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
     }
 }
 
-int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, uint64_t until_us)
+int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, int order_fd, uint64_t until_us)
 {
     for (;;) {
         uint64_t wake_us, now = clock_boot_us();
@@ -167,8 +170,8 @@ int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, uint64_t until_us)
         exchange_step(x, now, &wake_us);
         if (now >= until_us)
             return 0;
-        err = wait_for_bytes(tty_fd, stop_fd, wake_us && wake_us < until_us ? wake_us : until_us);
+        err = wait_for_bytes(tty_fd, stop_fd, order_fd, wake_us && wake_us < until_us ? wake_us : until_us);
         if (err)
-            return err;
+            return err < 0 ? err : 0;
     }
 }

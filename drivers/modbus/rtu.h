@@ -26,7 +26,8 @@ int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len);
  * the tty is lost. */
 int rtu_run(struct exchange *x, int tty_fd, int stop_fd);
 
-/* Listens until until_us, so that what comes unasked is counted and does not wait for the next exchange. */
-int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, uint64_t until_us);
+/* Listens until until_us or until order_fd is readable, so that what comes unasked is counted and does not
+ * wait for the next exchange. */
+int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, int order_fd, uint64_t until_us);
 
 #endif

@@ -375,6 +375,14 @@ struct broker_counts broker_counts(const struct broker *b)
                                   retain_refused(b->retain)};
 }
 
+struct session *broker_publisher(struct broker *b, uint64_t key)
+{
+    for (struct map_node *n = map_next(&b->sessions, NULL); key && n; n = map_next(&b->sessions, n))
+        if (container_of(n, struct session, by_name)->key == key)
+            return container_of(n, struct session, by_name);
+    return NULL;
+}
+
 void broker_each_session(struct broker *b, void (*each)(void *arg, struct session *s), void *arg)
 {
     for (struct map_node *n = map_next(&b->sessions, NULL); n; n = map_next(&b->sessions, n))

@@ -102,6 +102,9 @@ struct broker_waiter {
 };
 void broker_when_calm(struct broker *b, struct broker_waiter *w);
 
+/* Who published a message with this struct message.publisher; NULL: the box, or somebody who is gone. */
+struct session *broker_publisher(struct broker *b, uint64_t key);
+
 /* Sessions, in no order; the callback must not end sessions. */
 void broker_each_session(struct broker *b, void (*each)(void *arg, struct session *s), void *arg);
 

@@ -219,4 +219,17 @@ static void displaced(struct session *s)
     conn_close(&c->conn);
 }
 
-const struct session_ops client_session_ops = {"client", deliver, release, room, displaced};
+static const char *user(const struct session *s)
+{
+    const struct client *c = s->reader;
+
+    return c->who ? c->who->user : NULL;
+}
+
+static bool may_publish(struct session *s, struct bytes topic)
+{
+    return client_may_publish(s->reader, topic, 1, false);
+}
+
+const struct session_ops client_session_ops = {"client",  deliver, release,    room,
+                                               displaced, user,    may_publish};

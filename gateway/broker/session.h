@@ -53,6 +53,10 @@ struct session_ops {
     bool (*on_room)(struct session *s);
     /* Another reader takes the session over: end the old one; detaches before it returns. */
     void (*on_displaced)(struct session *s);
+    /* Of who publishes by this session: its user's name (NULL: none), and whether it may publish to a topic.
+     * NULL: there are no users; it may. */
+    const char *(*user)(const struct session *s);
+    bool (*may_publish)(struct session *s, struct bytes topic);
 };
 
 /* Deliveries in the order of their sequences. */

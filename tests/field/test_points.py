@@ -102,6 +102,7 @@ def test_plain_values_and_retained_ones(tmp_path, ending):
     late = ending(Watcher(daemon))
     wait_for(lambda: ("sluice/test/d/data/g/t", "21.5", True) in late.got, what="the retained value")
     # A unit that is gone has no value: what was kept is taken back.
+    watcher.wait("/d/state", lambda p: p["state"] == "dead")
     wait_for(lambda: [p for t, p, _ in watcher.got if t.endswith("d/data/g/t")][-1] == "", what="the value to be taken back")
     last = ending(Watcher(daemon))
     wait_for(lambda: last.on("/d/state"), what="the state")

@@ -36,6 +36,7 @@ test-y += test_line_reading
 test-y += test_line_schedule
 test-y += test_port
 test-$(CONFIG_MODBUS_RTU) += test_modbus_judge
+test-$(CONFIG_MODBUS_RTU) += test_modbus_order
 test-$(CONFIG_MODBUS_RTU) += test_modbus_plan
 test-$(CONFIG_MODBUS_RTU) += test_modbus_value
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_line

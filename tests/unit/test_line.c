@@ -142,6 +142,9 @@ static void take_one(struct world *w, struct modbus_post *post)
     case POST_STATE:
         w->states[post->device] = post->state;
         break;
+    case POST_ORDER:
+        fail_msg("no order was given");
+        break;
     case POST_LEARNT:
         w->learnt++;
         assert_int_equal(post->device, 0);

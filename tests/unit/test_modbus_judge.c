@@ -258,6 +258,91 @@ static void a_babbling_line_is_bounded(void **state)
     assert_true(j.len <= sizeof j.rx);
 }
 
+/* Modbus Application Protocol 1.1b3, 6.5, 6.6, 6.11, 6.12, 6.16: what is asked, and what answers it. */
+static const struct {
+    size_t len, reply_len, mirrored;
+    uint8_t head[16];
+} writes[] = {
+    {8, 8, 6, {17, 5, 0, 172, 255, 0}},         {8, 8, 6, {17, 6, 0, 1, 0, 3}},
+    {10, 8, 6, {17, 15, 0, 19, 0, 1, 1, 1}},    {13, 8, 6, {17, 16, 0, 1, 0, 2, 4, 0, 10, 1, 2}},
+    {10, 10, 8, {17, 22, 0, 4, 0, 242, 0, 37}},
+};
+
+static struct judge writing(size_t row, uint8_t *frame, uint8_t *answer)
+{
+    struct judge j;
+
+    memcpy(frame, writes[row].head, writes[row].len - 2);
+    crc_append(frame, writes[row].len - 2);
+    memcpy(answer, writes[row].head, writes[row].mirrored);
+    crc_append(answer, writes[row].mirrored);
+    judge_init(&j, rtu_timing(19200, 11));
+    judge_expect(&j, (struct bytes){frame, writes[row].len}, writes[row].reply_len);
+    return j;
+}
+
+static const char *kinds(struct judge *j, const uint8_t *data, size_t len)
+{
+    static char text[16];
+    size_t count = 0;
+
+    judge_feed(j, data, len, 1000);
+    for (uint64_t now = 1000; now < 2000000; now += 100000)
+        for (struct judge_event e; (e = judge_next(j, now)).kind != JUDGE_NOTHING && count < 15;)
+            text[count++] = ".REeFBN"[e.kind];
+    text[count] = 0;
+    return text;
+}
+
+static void the_answer_to_a_write_repeats_its_head(void **state)
+{
+    uint8_t frame[16], answer[16], bad[16];
+
+    (void)state;
+    for (size_t row = 0; row < 5; row++) {
+        size_t len = writes[row].reply_len;
+        struct judge j = writing(row, frame, answer);
+        assert_string_equal(kinds(&j, answer, len), "R");
+        for (size_t at = 2; at < writes[row].mirrored; at++) {
+            j = writing(row, frame, answer);
+            memcpy(bad, answer, len);
+            bad[at] ^= 1;
+            crc_append(bad, len - 2);
+            assert_null(strchr(kinds(&j, bad, len), 'R')); /* a whole frame, for another address or value */
+        }
+        for (size_t bit = 0; bit < 8 * len; bit++) {
+            j = writing(row, frame, answer);
+            memcpy(bad, answer, len);
+            bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            assert_null(strchr(kinds(&j, bad, len), 'R'));
+        }
+    }
+}
+
+static void an_echo_is_not_the_answer_to_a_write(void **state)
+{
+    uint8_t frame[16], answer[16], both[32];
+
+    (void)state;
+    for (size_t row = 0; row < 5; row++) {
+        struct judge j = writing(row, frame, answer);
+        j.echoing = true;
+        assert_string_equal(kinds(&j, frame, writes[row].len), "e");
+        assert_string_equal(kinds(&j, answer, writes[row].reply_len), "R");
+        j = writing(row, frame, answer);
+        j.echoing = true;
+        memcpy(both, frame, writes[row].len);
+        memcpy(both + writes[row].len, answer, writes[row].reply_len);
+        assert_string_equal(kinds(&j, both, writes[row].len + writes[row].reply_len), "eR");
+        /* A glitch before an echo does not make it an answer. */
+        j = writing(row, frame, answer);
+        j.echoing = true;
+        both[0] = 0;
+        memcpy(both + 1, frame, writes[row].len);
+        assert_null(strchr(kinds(&j, both, writes[row].len + 1), 'R'));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +358,8 @@ int main(void)
         cmocka_unit_test(exceptions_are_answers),
         cmocka_unit_test(a_glitch_before_the_frame_does_no_harm),
         cmocka_unit_test(nothing_is_a_reply_when_none_is_awaited),
+        cmocka_unit_test(the_answer_to_a_write_repeats_its_head),
+        cmocka_unit_test(an_echo_is_not_the_answer_to_a_write),
         cmocka_unit_test(a_babbling_line_is_bounded),
     };
 
