@@ -181,8 +181,11 @@ $(O)/tests/bench/load: $(load)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(extra) $(LDFLAGS) -o $@ $^ -lmbedtls -lmbedx509 -lmbedcrypto
 
-bench: all $(O)/tests/bench/load
-	$(PYTHON) tests/bench/bench.py
+# BENCH="--quick", "--rounds 3 --only loads" …
+bench:
+	@tests/install-deps.sh bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/load
+	@$(PYTHON) tests/bench/bench.py $(BENCH)
 
 soak: all
 	SLUICE_KILLS=2000 SLUICE_CUTS=10000 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/durability

@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Debian packages that Sluice needs: install-deps.sh [--list] [build|demo|check]; each set holds the one before it.
+# Debian packages that Sluice needs: install-deps.sh [--list] [build|demo|bench|check]; each set holds the one before it.
 # Installs what is missing, with sudo when not root; --list only prints.
 set -eu
 
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev libserialport-dev libmodbus-dev
     libconfig-dev libcjson-dev libsystemd-dev libhttp-parser-dev libwslay-dev"
 demo="openssl python3"
-check="git clang clang-format libclang-rt-dev llvm binutils mount util-linux libcmocka-dev python3-pytest python3-kconfiglib
-    python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto mosquitto-clients libmosquitto-dev
-    libpaho-mqtt-dev mbpoll socat tshark strace"
+bench="mosquitto strace mount util-linux e2fsprogs"
+check="git clang clang-format libclang-rt-dev llvm binutils libcmocka-dev python3-pytest python3-kconfiglib
+    python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto-clients libmosquitto-dev
+    libpaho-mqtt-dev mbpoll socat tshark"
 
 list=
 if [ "${1:-}" = --list ]; then
@@ -19,8 +20,9 @@ fi
 case ${1:-build} in
 build) wanted="$build" ;;
 demo) wanted="$build $demo" ;;
-check) wanted="$build $demo $check" ;;
-*) echo "install-deps.sh: \"$1\" is none of: build, demo, check" >&2 && exit 2 ;;
+bench) wanted="$build $demo $bench" ;;
+check) wanted="$build $demo $bench $check" ;;
+*) echo "install-deps.sh: \"$1\" is none of: build, demo, bench, check" >&2 && exit 2 ;;
 esac
 [ -n "$list" ] && printf '%s\n' $wanted && exit
 

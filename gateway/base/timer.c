@@ -11,7 +11,7 @@ struct timers {
     uv_timer_t tick;
     struct list slots[SLOTS];
     uint64_t swept_s; /* all slots up to this second have been looked at */
-    bool armed;
+    uint64_t tick_s;  /* when tick fires; 0: it is not armed */
 };
 
 static uint64_t now_s(void)
@@ -21,13 +21,12 @@ static uint64_t now_s(void)
 
 static void on_tick(uv_timer_t *tick);
 
-static void arm(struct timers *w)
+static void arm(struct timers *w, uint64_t second)
 {
-    if (w->armed)
-        return;
-    w->armed = true;
-    w->swept_s = now_s();
-    uv_timer_start(&w->tick, on_tick, 1000, 1000);
+    uint64_t now_us = clock_boot_us(), at_us = second * 1000000;
+
+    w->tick_s = second;
+    uv_timer_start(&w->tick, on_tick, at_us > now_us ? (at_us - now_us) / 1000 + 1 : 0, 0);
 }
 
 struct timers *timers_new(uv_loop_t *loop)
@@ -53,12 +52,16 @@ void timers_close(struct timers *w)
     uv_close((uv_handle_t *)&w->tick, on_closed);
 }
 
-static bool nothing_waits(const struct timers *w)
+/* The loop sleeps until the next slot in which something waits, though perhaps for a later round. */
+static void arm_next(struct timers *w)
 {
-    for (size_t i = 0; i < SLOTS; i++)
-        if (!list_empty(&w->slots[i]))
-            return false;
-    return true;
+    w->tick_s = 0;
+    for (uint64_t s = w->swept_s + 1; s <= w->swept_s + SLOTS; s++) {
+        if (list_empty(&w->slots[s % SLOTS]))
+            continue;
+        arm(w, s);
+        return;
+    }
 }
 
 static void sweep(struct timers *w, uint64_t second, uint64_t now)
@@ -89,10 +92,7 @@ static void on_tick(uv_timer_t *tick)
     for (uint64_t s = from + 1; s <= now; s++)
         sweep(w, s, now);
     w->swept_s = now;
-    if (nothing_waits(w)) {
-        uv_timer_stop(tick);
-        w->armed = false;
-    }
+    arm_next(w);
 }
 
 void timer_init(struct timer *t, void (*fire)(struct timer *t))
@@ -104,10 +104,17 @@ void timer_init(struct timer *t, void (*fire)(struct timer *t))
 
 void timer_start(struct timers *w, struct timer *t, uint32_t seconds)
 {
-    arm(w);
+    uint64_t now = now_s(), tick_s = now + SLOTS;
+
     list_remove(&t->link);
-    t->due_s = now_s() + (seconds ? seconds : 1) + 1;
+    t->due_s = now + (seconds ? seconds : 1) + 1;
     list_add_tail(&w->slots[t->due_s % SLOTS], &t->link);
+    if (t->due_s < tick_s)
+        tick_s = t->due_s;
+    if (!w->tick_s)
+        w->swept_s = now;
+    if (!w->tick_s || tick_s < w->tick_s)
+        arm(w, tick_s);
 }
 
 void timer_stop(struct timer *t)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Coarse timers for things of which there are thousands (keepalives, expiries): a wheel of seconds over one
- * uv_timer, which is not armed while nothing waits. For something precise use a uv_timer_t of your own.
- * Owners embed struct timer. Loop thread only. */
+ * uv_timer, which is armed for the next second in which something waits. For something precise use a
+ * uv_timer_t of your own. Owners embed struct timer. Loop thread only. */
 #ifndef SLUICE_BASE_TIMER_H
 #define SLUICE_BASE_TIMER_H
 

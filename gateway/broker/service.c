@@ -87,8 +87,11 @@ static void on_commit(void *arg, store_ticket done)
 {
     (void)arg;
     (void)done;
-    if (self.gw->broker)
-        broker_on_commit(self.gw->broker);
+    if (!self.gw->broker)
+        return;
+    broker_on_commit(self.gw->broker);
+    if (self.starts && self.gw->boot)
+        starts_note_clock(self.starts);
 }
 
 static void on_failing(uv_timer_t *t)
@@ -118,8 +121,9 @@ static void on_value(void *arg, const char *name, struct bytes value)
 
 static void on_clock(uv_timer_t *t)
 {
-    (void)t;
     starts_note_clock(self.starts);
+    if (clock_is_set()) /* when it moves later is noted with what is stored then: on_commit */
+        uv_timer_stop(t);
 }
 
 static struct broker_limits limits_of(const struct conf_node *root)
@@ -282,6 +286,7 @@ static void status_store(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(o, "wal_bytes", (double)s.wal_bytes);
     cJSON_AddNumberToObject(o, "free_bytes", (double)s.free_bytes);
     cJSON_AddNumberToObject(o, "open_bytes", (double)s.open_bytes);
+    cJSON_AddNumberToObject(o, "rows_visited", (double)s.rows_visited);
     cJSON_AddNumberToObject(o, "commit_us_last", (double)s.commit_us_last);
     cJSON_AddNumberToObject(o, "commit_us_most", (double)s.commit_us_most);
     cJSON_AddStringToObject(o, "state", s.last_error ? "failing" : "ok");

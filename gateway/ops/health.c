@@ -128,7 +128,9 @@ static void publish_every(uint32_t seconds)
 {
     health.every_s = seconds;
     health.due_us = clock_boot_us() + (uint64_t)seconds * 1000000;
-    look_again();
+    timer_stop(&health.timer);
+    if (seconds)
+        look_again();
 }
 
 static int start(struct gateway *gw)
@@ -160,9 +162,9 @@ static const struct conf_row health_members[] = {
     {.name = "every",
      .type = CONF_DURATION,
      .def = "60s",
-     .min = 1000,
      .max = 86400e3,
-     .help = "how often the box publishes its own numbers to {root}/health"},
+     .help = "how often the box publishes its own numbers to {root}/health; 0s: never, nor does it tell by "
+             "events when its state changes"},
     {0},
 };
 

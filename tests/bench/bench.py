@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Measures sluiced against Debian's mosquitto in one run, the two by turns, each scenario with a fresh broker and empty
-state (make bench). BENCH_ROUNDS (9): fewer leave docs/benchmarks.md as it is. BENCH_ONLY: loads, calls, stores, backlog,
-idle, blocks or the key of a load, several with commas. BENCH_SMALL=1: everything once and tiny, to see that it works."""
+state (make bench). Writes its tables into docs/benchmarks.md when nothing was left out."""
+import argparse
 import json
 import os
 import platform
@@ -22,10 +22,10 @@ TOP = brokers.TOP
 DOCUMENT = TOP / "docs/benchmarks.md"
 KINDS = [brokers.Sluice, brokers.Mosquitto]
 FULL = {"seconds": 1.5, "connections": 10000, "tls_connections": 500, "retained": 10000, "queued": 100000,
-        "subscriptions": 1000000, "publishes": 200000, "backlog": 1000000, "idle": 60}
-SMALL = {"seconds": 0.1, "connections": 50, "tls_connections": 5, "retained": 100, "queued": 2000, "subscriptions": 2000,
-         "publishes": 5000, "backlog": 3000, "idle": 1}
-FIELDS = [stores.empty, stores.connections, stores.retained, stores.queued, stores.subscriptions]
+        "subscriptions": 1000000, "publishes": 200000, "backlog": 1000000, "idle": 60, "large": 200_000_000}
+QUICK = {"seconds": 0.1, "connections": 50, "tls_connections": 5, "retained": 100, "queued": 2000, "subscriptions": 2000,
+         "publishes": 5000, "backlog": 3000, "idle": 1, "large": 3_000_000}
+FIELDS = [stores.empty, stores.connections, stores.retained, stores.queued, stores.subscriptions, stores.large]
 
 
 def say(text):
@@ -92,12 +92,22 @@ def run(rounds, only, size, work, results, faults):
         results["block_writes"] = block_writes(work)
 
 
+def options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="everything once and tiny, to see that it works")
+    parser.add_argument("--rounds", type=int, help="nine unless quick; with fewer the document stays as it is")
+    parser.add_argument("--only", default="", metavar="A,B", help="some of: loads, calls, stores, backlog, idle, blocks, or the "
+                        "key of a load")
+    found = parser.parse_args()
+    found.rounds = found.rounds or (1 if found.quick else 9)
+    found.only = [w for w in found.only.split(",") if w]
+    return found
+
+
 def main():
-    small = bool(os.environ.get("BENCH_SMALL"))
-    rounds = int(os.environ.get("BENCH_ROUNDS", 1 if small else 9))
-    only = [w for w in os.environ.get("BENCH_ONLY", "").split(",") if w]
-    size = SMALL if small else FULL
-    brokers.Broker.calm = 1 if small else brokers.Broker.calm
+    chosen = options()
+    rounds, only, size = chosen.rounds, chosen.only, QUICK if chosen.quick else FULL
+    brokers.Broker.calm = 1 if chosen.quick else brokers.Broker.calm
     work = TOP / f"build/bench/{os.getpid()}"
     work.mkdir(parents=True)
     resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
@@ -122,9 +132,10 @@ def main():
         report.write(DOCUMENT, results)
     for fault in faults:
         print(f"FAULT {fault}")
-    for miss in [] if small else report.missed(results):
+    misses = [] if chosen.quick else report.missed(results)
+    for miss in misses:
         print(f"MISSED {miss}")
-    return 1 if faults or (not small and report.missed(results)) else 0
+    return 1 if faults or misses else 0
 
 
 if __name__ == "__main__":

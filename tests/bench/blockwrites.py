@@ -71,11 +71,13 @@ def main():
 
 def report(program, mount, device):
     too_much = 0
-    print("messages a commit | block bytes a message | limit | processor us a message (put and taken out)")
+    print("| messages a commit | block bytes a message | bar | processor µs a message |")
+    print("|------------------:|----------------------:|----:|-----------------------:|")
     for group, commits, limit in GROUPS:
         blocks, used = measure(program, mount, device, group, commits)
         too_much |= bool(limit and blocks > limit)
-        print(f"{group:17} | {blocks:21.0f} | {limit or '-':>5} | {used:.1f}", flush=True)
+        bar = f"≤ {limit:,} {'✓' if blocks <= limit else '✗'}" if limit else "–"
+        print(f"| {group:17} | {blocks:21,.0f} | {bar} | {used:22.1f} |", flush=True)
     return too_much
 
 

@@ -20,8 +20,9 @@ LOAD = TOP / "build/tests/bench/load"
 SLUICED_CONF = """site = "bench";
 state_dir = "{folder}/state";
 log = "warning";
-limits = {{ inflight = 1000; queue_messages = 0; queue = "0k"; retained = 1000000; subscriptions = 2000000;
-           reader_backlog = "64M"; }};
+health = {{ every = "0s"; }};
+limits = {{ inflight = 1000; packet = "256M"; queue_messages = 0; queue = "0k"; retained = 1000000; subscriptions = 2000000;
+           reader_backlog = "256M"; }};
 listeners = (
   {{ bind = "127.0.0.1:{port}"; anonymous = true; }}{tls}
 );
@@ -37,6 +38,7 @@ persistence_location {folder}/state/
 max_queued_messages 0
 max_inflight_messages 1000
 set_tcp_nodelay true
+message_size_limit 0
 sys_interval 0
 log_type none
 listener {port} 127.0.0.1

@@ -392,8 +392,9 @@ static uint64_t most_under_way(void)
 /* Saturated: as much as windows and what may be under way allow. */
 static void fill(void)
 {
-    uint64_t under_way = sent * expected_per_send - received, most = most_under_way();
-
+    /* Who acknowledges nothing still receives its window. */
+    uint64_t under_way = expected_per_send ? sent * expected_per_send - received : 0;
+    uint64_t most = most_under_way();
     bool any = true;
 
     for (int round = 0; any && round < 64; round++) {

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stays in a broker: connections, retained messages, subscriptions, queues; and starting with a backlog."""
 import os
+import random
 import subprocess
+import threading
 import time
+import zlib
 
 from brokers import LOAD, Load, Sluice, measure
-from raw import SUBACK, client, subscribe
+from raw import PUBACK, SUBACK, client, publish, subscribe
 
 
 def keep(results, kind, **values):
@@ -81,7 +84,8 @@ def subscribe_many(broker, count):
 
 
 def subscriptions(kind, work, certs, results, size):
-    """What a subscription takes, and a publish that matches none, among few and among many."""
+    """What a subscription takes, and a publish that matches none, among few and among many: of a tree of its own, and of
+    theirs; and one that matches."""
     for count, name in ((10, "few"), (size["subscriptions"], "many")):
         with kind(work) as broker:
             rss, cpu = broker.memory(), broker.cpu()
@@ -89,10 +93,53 @@ def subscriptions(kind, work, certs, results, size):
             cpu = broker.quiet() - cpu
             if name == "many":
                 keep(results, kind, subscription=(broker.memory() - rss) / count, subscribe_us=cpu / 1000 / count)
-            for _ in range(3):
-                r = measure(broker, f"--pubs 1 --subs 0 --topics 10000 --count {size['publishes']} --prefix s")
-                keep(results, kind, **{"nomatch_" + name: r["cpu_ns"] / 1000 / r["sent"]})
+            for prefix, where in (("o", "other"), ("s", "inside"), ("s/1", "match")):
+                if where == "match" and name == "few":
+                    continue  # the clients take what arrives only when there is enough for each
+                r = measure(broker, f"--pubs 1 --subs 0 --topics {min(1000, count)} --count {size['publishes']} "
+                                    f"--prefix {prefix}")
+                keep(results, kind, **{f"{where}_{name}": r["cpu_ns"] / 1000 / r["sent"]})
             for c in clients:
+                c.close()
+
+
+def take(c, size, results):
+    """Reads a PUBLISH of so many bytes without keeping it; what arrived is its checksum."""
+    left, check = size, 0
+    while left:
+        data = c.sock.recv(min(left, 1 << 20))
+        if not data:
+            raise ConnectionError("closed")
+        check, left = zlib.crc32(data, check), left - len(data)
+    results.append(check)
+
+
+def large(kind, work, certs, results, size):
+    """A large payload from one publisher to three subscribers: by how many payloads memory rises at most."""
+    payload = random.Random(1).randbytes(size["large"])
+    for qos in (0, 1):
+        with kind(work) as broker:
+            takers = [client(broker.port, f"take{i}", clean=not qos) for i in range(3)]
+            for c in takers:
+                c.send(subscribe(1, ("large", qos)))
+                c.expect(SUBACK)
+                c.sock.settimeout(120)
+            whole = publish("large", payload, qos, 1)
+            before, arrived = broker.memory(), []
+            threads = [threading.Thread(target=take, args=(c, len(whole), arrived)) for c in takers]
+            for t in threads:
+                t.start()
+            sender = client(broker.port, "give")
+            sender.sock.settimeout(120)
+            sender.send(whole)
+            if qos:
+                sender.expect(PUBACK)
+            for t in threads:
+                t.join()
+            if arrived != [zlib.crc32(whole)] * 3:
+                raise RuntimeError(f"{kind.name}: the large payload did not arrive whole")
+            keep(results, kind, **{f"large_qos{qos}": (broker.memory("VmHWM") - before) / len(payload)})
+            for c in (*takers, sender):
                 c.close()
 
 

@@ -6,6 +6,8 @@ import re
 import socket
 import stat
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from daemon import SLUICECTL, SLUICED, TOP, Mosquitto, Sluiced, free_port, wait_for
@@ -300,6 +302,34 @@ def test_health(tmp_path):
         assert len(json.dumps(first)) < 2000, "it is for metered links"
     finally:
         assert d.stop() == 0
+
+
+def test_an_idle_daemon_sleeps(tmp_path):
+    """Without health, lines and clients nothing wakes it."""
+    d = Sluiced(tmp_path, 'health = { every = "0s"; };\n').start()
+
+    def slept_through():
+        before = wakeups(d)
+        time.sleep(3)
+        return wakeups(d) == before
+
+    try:
+        wait_for(slept_through, seconds=30, what="three seconds without a wake-up")
+        assert listen_count(d.port, "sluice/test/health", 2) == 0
+    finally:
+        assert d.stop() == 0
+
+
+def wakeups(d):
+    """How often its threads have gone to sleep."""
+    status = [(task / "status").read_text() for task in Path(f"/proc/{d.pid}/task").iterdir()]
+    return sum(int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0]) for text in status)
+
+
+def listen_count(port, topic, seconds):
+    done = subprocess.run(["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-W", str(seconds)],
+                          capture_output=True, text=True)
+    return len(done.stdout.splitlines())
 
 
 def test_an_event_tells_that_a_bridge_has_changed(tmp_path):

@@ -17,6 +17,7 @@
 #include "base/mailbox.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/timer.h"
 
 struct item {
     struct list link;
@@ -309,6 +310,44 @@ static void test_mailbox_wake(void **state)
     mailbox_destroy(&m);
 }
 
+static unsigned fired;
+
+static void on_fire(struct timer *t)
+{
+    (void)t;
+    fired++;
+}
+
+/* The loop sleeps until the first is due, and not at all for those that were stopped. */
+static void test_timers(void **state)
+{
+    struct timers *w;
+    struct timer soon, stopped;
+    uv_loop_t loop;
+    uint64_t begin = clock_boot_us();
+    unsigned turns = 0;
+
+    (void)state;
+    uv_loop_init(&loop);
+    w = timers_new(&loop);
+    timer_init(&soon, on_fire);
+    timer_init(&stopped, on_fire);
+    timer_start(w, &stopped, 100000);
+    timer_start(w, &stopped, 300);
+    timer_start(w, &soon, 1);
+    for (fired = 0; !fired; turns++)
+        assert_true(uv_run(&loop, UV_RUN_ONCE));
+    assert_true(clock_boot_us() - begin >= 1000000);
+    assert_true(turns <= 2);
+    assert_false(timer_waits(&soon));
+    assert_true(timer_waits(&stopped));
+    timer_stop(&stopped);
+    timers_close(w);
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(fired, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_buf),
         cmocka_unit_test(test_cursor),
         cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_timers),
         cmocka_unit_test(test_mailbox_bounds),
         cmocka_unit_test(test_mailbox_wake),
         cmocka_unit_test(test_mailbox_threads),
