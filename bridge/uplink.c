@@ -237,12 +237,12 @@ static void watch_progress(struct uplink *u, uint64_t now)
 {
     size_t backlog = conn_backlog(&u->attempt->conn);
 
-    if (!u->session->in_flight || backlog < u->backlog)
+    if (!u->session->queue->in_flight || backlog < u->backlog)
         u->progress_at = now;
     u->backlog = backlog;
     if (now - u->progress_at >= (uint64_t)u->settings->ack_ms * 1000)
         uplink_lost(u, false, "%u messages in flight and no acknowledgement for %.0f s",
-                    u->session->in_flight, (double)(now - u->progress_at) / SECOND);
+                    u->session->queue->in_flight, (double)(now - u->progress_at) / SECOND);
     else if (u->withheld_at && now - u->withheld_at >= (uint64_t)WITHHELD_S * SECOND)
         uplink_lost(u, false, "what a full queue here refused is asked for again");
 }
@@ -308,8 +308,8 @@ static void forget_inbound(struct uplink *u)
 {
     store_ticket ticket;
 
-    while (u->session->inbound_count)
-        session_inbound_done(u->session, u->session->inbound[0], &ticket);
+    while (u->session->queue->inbound_count)
+        session_inbound_done(u->session, u->session->queue->inbound[0], &ticket);
 }
 
 static void announce(struct uplink *u)

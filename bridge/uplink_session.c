@@ -56,7 +56,7 @@ int uplink_session_open(struct uplink *u)
     free(name);
     if (err)
         return err;
-    u->session->limits = u->settings->limits;
+    session_queue(u->session)->limits = u->settings->limits;
     drop_stale_subscriptions(u);
     subscribe_rules(u);
     return 0;
@@ -148,7 +148,7 @@ static bool on_room(struct session *s)
 
     if (conn_backlog(&u->attempt->conn) > BACKLOG_MOST)
         return false; /* on_drain wakes */
-    if (pace_ready(&u->pace, clock_boot_us(), s->tail))
+    if (pace_ready(&u->pace, clock_boot_us(), s->queue->tail))
         return true;
     if (!uv_is_active((uv_handle_t *)&u->again))
         uv_timer_start(&u->again, on_again, pace_wait_ms(&u->pace), 0);
@@ -165,6 +165,6 @@ static const struct session_ops ops = {"upstream", on_deliver, on_release, on_ro
 void uplink_session_attach(struct uplink *u)
 {
     u->attempt->conn.high = BACKLOG_MOST;
-    pace_start(&u->pace, u->settings->drain_rate, clock_boot_us(), u->session->tail);
+    pace_start(&u->pace, u->settings->drain_rate, clock_boot_us(), u->session->queue->tail);
     session_attach(u->session, &ops, u, u->peer.window);
 }

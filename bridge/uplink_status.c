@@ -49,17 +49,17 @@ static void add_backlog(const struct uplink *u, cJSON *o)
     const struct session *s = u->session;
 
     add(o, "backlog", session_backlog(s));
-    add(o, "bytes", s->bytes);
-    add(o, "bytes_most", s->limits.bytes);
+    add(o, "bytes", s->queue->bytes);
+    add(o, "bytes_most", s->queue->limits.bytes);
     add(o, "oldest_s", session_oldest_s(s));
-    add(o, "in_flight", s->in_flight);
-    cJSON_AddStringToObject(o, "when_full", policies[s->limits.full]);
+    add(o, "in_flight", s->queue->in_flight);
+    cJSON_AddStringToObject(o, "when_full", policies[s->queue->limits.full]);
 }
 
 /* What was dropped, why, and what of it is no fault but meant. */
 static void add_drops(const struct uplink *u, cJSON *o)
 {
-    const struct queue_counts *q = &u->session->counts;
+    const struct queue_counts *q = &u->session->queue->counts;
     const struct uplink_counts *c = &u->counts;
     const struct {
         const char *name;
@@ -92,7 +92,7 @@ void uplink_status(const struct uplink *u, cJSON *into)
     add_connection(u, into);
     add_backlog(u, into);
     add(into, "sent", u->counts.sent);
-    add(into, "acked", u->session->delivered - u->counts.skipped);
+    add(into, "acked", u->session->queue->delivered - u->counts.skipped);
     add(into, "received", u->counts.received);
     add(into, "unknown_acks", u->counts.unknown_acks);
     add_drops(u, into);

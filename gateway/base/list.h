@@ -71,6 +71,26 @@ static inline struct list *list_pop(struct list *head)
     return entry;
 }
 
+/* A ring is a list without a head: a pointer to its first entry, NULL when empty. A head of which there are
+ * very many, mostly of few entries, thus takes half. */
+static inline void ring_add_tail(struct list **ring, struct list *entry)
+{
+    if (*ring)
+        list_add_tail(*ring, entry);
+    else
+        list_init(*ring = entry);
+}
+
+static inline void ring_remove(struct list **ring, struct list *entry)
+{
+    if (*ring == entry)
+        *ring = entry->next == entry ? NULL : entry->next;
+    list_remove(entry);
+}
+
+#define ring_for(it, ring)                                                                                   \
+    for (struct list *it = (ring), *it##_end = NULL; it && it != it##_end; it##_end = (ring), it = it->next)
+
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 #define list_for(it, head)            for (struct list *it = (head)->next; it != (head); it = it->next)
 /* The entry may be removed or freed in the body. */

@@ -76,7 +76,7 @@ static bool review_subscriptions(struct client *c)
 
 static void review_will(struct client *c)
 {
-    const struct message *will = c->session->will;
+    const struct message *will = c->session->will ? c->session->will->message : NULL;
 
     if (!will || client_may_publish(c, will->topic, will->qos, will->retain))
         return;

@@ -232,11 +232,12 @@ static void on_session(void *arg, uint32_t no, struct bytes record, uint64_t hea
     remember_number(b, no, s);
     if (s == &dead_session)
         return;
-    s->loaded = head;
-    s->tail = tail;
-    s->queued = tail - head;
-    s->bytes = bytes;
-    s->may_be_sent = head + 65535;
+    struct queue *q = session_queue(s);
+    q->loaded = head;
+    q->tail = tail;
+    q->queued = tail - head;
+    q->bytes = bytes;
+    q->may_be_sent = head + 65535;
 }
 
 static void on_subscription(void *arg, uint32_t no, struct bytes filter, struct bytes record)

@@ -186,7 +186,7 @@ static bool deliver(struct session *s, const struct delivery *d)
         return true;
     struct form f = form_of(c, d);
     if (c->most_packet && 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining > c->most_packet) {
-        s->counts.too_large++;
+        session_queue(s)->counts.too_large++;
         broker_stats(broker_of(c))->too_large++;
         broker_stats(broker_of(c))->dropped++;
         return leave_out(s, d);

@@ -71,7 +71,7 @@ static void count_bytes_gone(struct session *s, const struct message *m)
 {
     size_t gone = cost(m);
 
-    s->bytes -= gone < s->bytes ? gone : s->bytes;
+    s->queue->bytes -= gone < s->queue->bytes ? gone : s->queue->bytes;
 }
 
 static void release_content(struct session *s, struct delivery *d)
@@ -87,6 +87,27 @@ static void release_content(struct session *s, struct delivery *d)
 
 /* ---- what goes in ---- */
 
+static const struct queue nothing;
+
+/* No queue yet: what all such sessions share is never written to. */
+struct queue *queue_none(void)
+{
+    return (struct queue *)(uintptr_t)&nothing;
+}
+
+struct queue *session_queue(struct session *s)
+{
+    const struct broker_limits *limits = broker_limits(s->broker);
+
+    if (s->queue != &nothing)
+        return s->queue;
+    struct queue *q = s->queue = mem_alloc(sizeof(*q));
+    q->limits = limits->queue;
+    if (!s->no && (!q->limits.bytes || q->limits.bytes > limits->reader_backlog))
+        q->limits.bytes = limits->reader_backlog; /* it is memory */
+    return q;
+}
+
 static void free_ring(struct delivery_ring *r)
 {
     for (uint32_t i = 0; i < r->count; i++) {
@@ -99,13 +120,27 @@ static void free_ring(struct delivery_ring *r)
 
 void session_forget_queue(struct session *s)
 {
-    free_ring(&s->flight);
-    free_ring(&s->ready);
-    s->ready_bytes = 0;
-    s->in_flight = 0;
-    if (s->read)
-        s->read->session = NULL;
-    s->read = NULL;
+    struct queue *q = s->queue;
+
+    if (q == &nothing)
+        return;
+    free_ring(&q->flight);
+    free_ring(&q->ready);
+    q->ready_bytes = 0;
+    q->in_flight = 0;
+    if (q->read)
+        q->read->session = NULL;
+    q->read = NULL;
+}
+
+void session_free_queue(struct session *s)
+{
+    session_forget_queue(s);
+    if (s->queue != &nothing) {
+        free(s->queue->inbound);
+        free(s->queue);
+    }
+    s->queue = queue_none();
 }
 
 static void drop_body(void *owner)
@@ -175,21 +210,21 @@ static void remove_row(struct session *s, uint64_t seq)
 /* Gives up the oldest that is not in flight. False when it is not in memory. */
 static bool drop_first(struct session *s)
 {
-    if (!s->ready.count)
+    if (!s->queue->ready.count)
         return false;
-    struct delivery *d = ring_at(&s->ready, 0);
-    s->ready_bytes -= message_cost(d->message);
+    struct delivery *d = ring_at(&s->queue->ready, 0);
+    s->queue->ready_bytes -= message_cost(d->message);
     release_content(s, d);
     remove_row(s, d->seq);
-    ring_shift(&s->ready);
-    s->queued--;
+    ring_shift(&s->queue->ready);
+    s->queue->queued--;
     return true;
 }
 
 static bool over_limits(const struct session *s, uint64_t messages, uint64_t bytes)
 {
-    return (s->limits.messages && messages > s->limits.messages) ||
-           (s->limits.bytes && bytes > s->limits.bytes);
+    return (s->queue->limits.messages && messages > s->queue->limits.messages) ||
+           (s->queue->limits.bytes && bytes > s->queue->limits.bytes);
 }
 
 static void count_full(struct session *s)
@@ -203,26 +238,28 @@ static int make_room(struct session *s, const struct message *m)
 {
     uint64_t need = cost(m);
 
-    if (!over_limits(s, s->queued + 1, s->bytes + need))
+    if (!over_limits(s, s->queue->queued + 1, s->queue->bytes + need))
         return 0;
-    if (s->limits.full == QUEUE_REFUSE) {
-        s->counts.refused++;
+    if (s->queue->limits.full == QUEUE_REFUSE) {
+        s->queue->counts.refused++;
         return -EDQUOT;
     }
-    while (s->limits.full == QUEUE_DROP_OLDEST && over_limits(s, s->queued + 1, s->bytes + need)) {
+    while (s->queue->limits.full == QUEUE_DROP_OLDEST &&
+           over_limits(s, s->queue->queued + 1, s->queue->bytes + need)) {
         if (!drop_first(s)) {
             /* The oldest are on disk: fetch them; meanwhile the queue may exceed its bounds a little. */
             session_read_ahead(s);
-            if (s->read && !over_limits(s, s->queued - s->queued / 8, s->bytes - s->bytes / 8))
+            if (s->queue->read && !over_limits(s, s->queue->queued - s->queue->queued / 8,
+                                               s->queue->bytes - s->queue->bytes / 8))
                 return 0;
             break;
         }
-        s->counts.dropped_oldest++;
+        s->queue->counts.dropped_oldest++;
         count_full(s);
     }
-    if (!over_limits(s, s->queued + 1, s->bytes + need))
+    if (!over_limits(s, s->queue->queued + 1, s->queue->bytes + need))
         return 0;
-    s->counts.dropped_newest++;
+    s->queue->counts.dropped_newest++;
     count_full(s);
     return -ENOBUFS;
 }
@@ -237,27 +274,28 @@ static uint32_t *copy_ids(const uint32_t *ids)
 
 static store_ticket enqueue(struct session *s, struct message *m, const struct offer *o)
 {
+    session_queue(s);
     int err = make_room(s, m);
 
     if (err)
         return err == -EDQUOT ? SESSION_REFUSED : 0;
     struct delivery d = {.message = message_keep(m),
                          .sub_ids = copy_ids(o->sub_ids),
-                         .seq = s->tail++,
+                         .seq = s->queue->tail++,
                          .qos = o->qos,
                          .retain = o->retain,
                          .shared = o->shared};
     d.id = seq_id(d.seq);
-    s->bytes += cost(m);
-    s->queued++;
+    s->queue->bytes += cost(m);
+    s->queue->queued++;
     if (s->no)
         d.ticket = store_delivery(s, &d);
-    bool in_memory =
-        s->loaded == d.seq && (!s->no || (s->ready.count < READY_MOST && s->ready_bytes < READY_BYTES));
+    bool in_memory = s->queue->loaded == d.seq &&
+                     (!s->no || (s->queue->ready.count < READY_MOST && s->queue->ready_bytes < READY_BYTES));
     if (in_memory) {
-        s->loaded = d.seq + 1;
-        s->ready_bytes += message_cost(d.message);
-        *ring_push(&s->ready) = d;
+        s->queue->loaded = d.seq + 1;
+        s->queue->ready_bytes += message_cost(d.message);
+        *ring_push(&s->queue->ready) = d;
     } else {
         message_drop(d.message);
         free(d.sub_ids);
@@ -272,7 +310,7 @@ store_ticket session_offer(struct session *s, struct message *m, const struct of
         return enqueue(s, m, o);
     struct delivery d = {.message = m, .sub_ids = (uint32_t *)(uintptr_t)o->sub_ids, .retain = o->retain};
     if (s->ops && !s->ops->on_deliver(s, &d)) {
-        s->counts.dropped_qos0++;
+        session_queue(s)->counts.dropped_qos0++;
         broker_stats(s->broker)->dropped++;
         broker_stats(s->broker)->slow_reader++;
     }
@@ -292,8 +330,8 @@ static void each_shared(struct session *s, const struct delivery_ring *r,
 
 void session_each_shared(struct session *s, void (*pass)(struct session *s, struct message *m, uint8_t qos))
 {
-    each_shared(s, &s->flight, pass);
-    each_shared(s, &s->ready, pass);
+    each_shared(s, &s->queue->flight, pass);
+    each_shared(s, &s->queue->ready, pass);
 }
 
 /* ---- what comes back from disk ---- */
@@ -302,7 +340,7 @@ static void take_row(struct session *s, const struct store_row *row)
 {
     struct delivery d = {.state = row->released ? DELIVERY_RELEASED : DELIVERY_QUEUED};
 
-    s->loaded = row->seq + 1;
+    s->queue->loaded = row->seq + 1;
     if (row->released) {
         d.seq = row->seq;
         d.id = seq_id(row->seq);
@@ -311,12 +349,12 @@ static void take_row(struct session *s, const struct store_row *row)
         log_error("session %s: a queued message (%llu) cannot be read and is dropped", s->name,
                   (unsigned long long)row->seq);
         remove_row(s, row->seq);
-        s->queued -= s->queued > 0;
+        s->queue->queued -= s->queue->queued > 0;
         return;
     }
-    d.dup = row->seq < s->may_be_sent;
-    s->ready_bytes += d.message ? message_cost(d.message) : 0;
-    *ring_push(&s->ready) = d;
+    d.dup = row->seq < s->queue->may_be_sent;
+    s->queue->ready_bytes += d.message ? message_cost(d.message) : 0;
+    *ring_push(&s->queue->ready) = d;
 }
 
 static void on_read(void *arg, const struct store_row *rows, size_t count, int err)
@@ -325,7 +363,7 @@ static void on_read(void *arg, const struct store_row *rows, size_t count, int e
     struct session *s = read->session;
 
     for (size_t i = 0; i < count; i++) {
-        if (s && !err && rows[i].seq >= s->loaded)
+        if (s && !err && rows[i].seq >= s->queue->loaded)
             take_row(s, &rows[i]);
         else if (rows[i].body_id)
             free((void *)(uintptr_t)rows[i].body.data);
@@ -333,25 +371,26 @@ static void on_read(void *arg, const struct store_row *rows, size_t count, int e
     free(read);
     if (!s)
         return;
-    s->read = NULL;
+    s->queue->read = NULL;
     if (err)
         return;
     if (!count) { /* nothing is there any more up to where tail was */
-        s->loaded = s->tail;
-        s->queued = s->ready.count;
+        s->queue->loaded = s->queue->tail;
+        s->queue->queued = s->queue->ready.count;
     }
     session_wake(s);
 }
 
 void session_read_ahead(struct session *s)
 {
-    if (s->read || !s->no || s->loaded >= s->tail)
+    if (s->queue->read || !s->no || s->queue->loaded >= s->queue->tail)
         return;
-    if (s->ready.count >= READ_ROWS || s->ready_bytes >= READY_BYTES / 2)
+    if (s->queue->ready.count >= READ_ROWS || s->queue->ready_bytes >= READY_BYTES / 2)
         return;
-    s->read = mem_alloc(sizeof(*s->read));
-    s->read->session = s;
-    store_queue_read(broker_store(s->broker), s->no, s->loaded, READ_ROWS, READY_BYTES, on_read, s->read);
+    s->queue->read = mem_alloc(sizeof(*s->queue->read));
+    s->queue->read->session = s;
+    store_queue_read(broker_store(s->broker), s->no, s->queue->loaded, READ_ROWS, READY_BYTES, on_read,
+                     s->queue->read);
 }
 
 /* ---- what goes out ---- */
@@ -360,48 +399,49 @@ static bool too_old(const struct session *s, const struct message *m)
 {
     if (message_expired(m))
         return true;
-    if (!s->limits.keep_s || !clock_is_set())
+    if (!s->queue->limits.keep_s || !clock_is_set())
         return false;
-    return (int64_t)clock_boot_us() - m->born_us > (int64_t)s->limits.keep_s * 1000000;
+    return (int64_t)clock_boot_us() - m->born_us > (int64_t)s->queue->limits.keep_s * 1000000;
 }
 
 /* True when the first in ready may be sent as far as identifiers and window go. */
 static bool window_open(const struct session *s)
 {
-    if (!s->ready.count)
+    if (!s->queue->ready.count)
         return false;
     /* The peer's quota holds back PUBLISH alone (5.0 [MQTT-3.3.4-10]). */
-    if (ring_at(&s->ready, 0)->state != DELIVERY_RELEASED &&
-        (s->in_flight >= s->window || s->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window))
+    if (ring_at(&s->queue->ready, 0)->state != DELIVERY_RELEASED &&
+        (s->queue->in_flight >= s->window || s->queue->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window))
         return false;
-    return !s->flight.count || ring_at(&s->ready, 0)->seq - ring_at(&s->flight, 0)->seq < SPAN_MOST;
+    return !s->queue->flight.count ||
+           ring_at(&s->queue->ready, 0)->seq - ring_at(&s->queue->flight, 0)->seq < SPAN_MOST;
 }
 
 /* True when the peer may hold its identifier: then it goes out whatever its age. After a restart that is not
  * known: at QoS 1 nothing hangs on it. */
 static bool begun(const struct session *s, const struct delivery *d)
 {
-    return d->dup && (d->qos == 2 || d->seq >= s->may_be_sent);
+    return d->dup && (d->qos == 2 || d->seq >= s->queue->may_be_sent);
 }
 
 static void send_first(struct session *s)
 {
-    struct delivery d = *ring_at(&s->ready, 0);
+    struct delivery d = *ring_at(&s->queue->ready, 0);
 
     if (d.message)
-        s->ready_bytes -= message_cost(d.message);
-    ring_shift(&s->ready);
-    s->queued -= s->queued > 0;
+        s->queue->ready_bytes -= message_cost(d.message);
+    ring_shift(&s->queue->ready);
+    s->queue->queued -= s->queue->queued > 0;
     if (d.message && !begun(s, &d) && too_old(s, d.message)) {
-        s->counts.expired++;
+        s->queue->counts.expired++;
         release_content(s, &d);
         remove_row(s, d.seq);
         return;
     }
     if (d.state == DELIVERY_QUEUED)
         d.state = DELIVERY_SENT;
-    *ring_push(&s->flight) = d;
-    s->in_flight++;
+    *ring_push(&s->queue->flight) = d;
+    s->queue->in_flight++;
     if (d.state == DELIVERY_RELEASED)
         s->ops->on_release(s, d.id, d.ticket);
     else
@@ -424,25 +464,27 @@ static void unsend(struct session *s)
 {
     struct delivery_ring all = {0};
 
-    for (uint32_t i = 0; i < s->flight.count; i++) {
-        struct delivery d = *ring_at(&s->flight, i);
+    if (!s->queue->flight.count)
+        return;
+    for (uint32_t i = 0; i < s->queue->flight.count; i++) {
+        struct delivery d = *ring_at(&s->queue->flight, i);
         if (d.state == DELIVERY_DONE)
             continue;
         if (d.state == DELIVERY_SENT) {
             d.state = DELIVERY_QUEUED;
             d.dup = true;
         }
-        s->ready_bytes += d.message ? message_cost(d.message) : 0;
-        s->queued++;
+        s->queue->ready_bytes += d.message ? message_cost(d.message) : 0;
+        s->queue->queued++;
         *ring_push(&all) = d;
     }
-    for (uint32_t i = 0; i < s->ready.count; i++)
-        *ring_push(&all) = *ring_at(&s->ready, i);
-    free(s->flight.slots);
-    free(s->ready.slots);
-    s->flight = (struct delivery_ring){0};
-    s->ready = all;
-    s->in_flight = 0;
+    for (uint32_t i = 0; i < s->queue->ready.count; i++)
+        *ring_push(&all) = *ring_at(&s->queue->ready, i);
+    free(s->queue->flight.slots);
+    free(s->queue->ready.slots);
+    s->queue->flight = (struct delivery_ring){0};
+    s->queue->ready = all;
+    s->queue->in_flight = 0;
 }
 
 void session_attach(struct session *s, const struct session_ops *ops, void *reader, uint16_t window)
@@ -452,7 +494,8 @@ void session_attach(struct session *s, const struct session_ops *ops, void *read
     s->reader = reader;
     s->window = window;
     timer_stop(&s->expiry);
-    timer_stop(&s->will_timer);
+    if (s->will)
+        timer_stop(&s->will->timer);
     session_wake(s);
 }
 
@@ -461,16 +504,16 @@ void session_attach(struct session *s, const struct session_ops *ops, void *read
 /* What in flight has this identifier; usually the first. */
 static struct delivery *find_flight(struct session *s, uint16_t id)
 {
-    if (!s->flight.count || !id)
+    if (!s->queue->flight.count || !id)
         return NULL;
-    uint64_t first = ring_at(&s->flight, 0)->seq;
+    uint64_t first = ring_at(&s->queue->flight, 0)->seq;
     uint64_t seq = first + (uint64_t)(id - 1 + 65535 - (uint16_t)(first % 65535)) % 65535;
-    uint32_t low = 0, high = s->flight.count;
+    uint32_t low = 0, high = s->queue->flight.count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        uint64_t at = ring_at(&s->flight, middle)->seq;
+        uint64_t at = ring_at(&s->queue->flight, middle)->seq;
         if (at == seq)
-            return ring_at(&s->flight, middle);
+            return ring_at(&s->queue->flight, middle);
         if (at < seq)
             low = middle + 1;
         else
@@ -483,13 +526,13 @@ static void finish(struct session *s, struct delivery *d)
 {
     release_content(s, d);
     d->state = DELIVERY_DONE;
-    s->in_flight--;
-    s->delivered++;
-    s->last_ack_us = clock_boot_us();
+    s->queue->in_flight--;
+    s->queue->delivered++;
+    s->queue->last_ack_us = clock_boot_us();
     remove_row(s, d->seq);
-    while (s->flight.count && ring_at(&s->flight, 0)->state == DELIVERY_DONE)
-        ring_shift(&s->flight);
-    if (s->ready.count || s->loaded < s->tail)
+    while (s->queue->flight.count && ring_at(&s->queue->flight, 0)->state == DELIVERY_DONE)
+        ring_shift(&s->queue->flight);
+    if (s->queue->ready.count || s->queue->loaded < s->queue->tail)
         session_wake(s);
 }
 
@@ -511,7 +554,7 @@ int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *releas
     *ticket = 0;
     if (!d || d->qos != 2 || d->state == DELIVERY_DONE)
         return -ENOENT;
-    s->last_ack_us = clock_boot_us();
+    s->queue->last_ack_us = clock_boot_us();
     if (refused) {
         finish(s, d);
         return 0;
@@ -552,7 +595,8 @@ void session_skip(struct session *s, uint16_t id)
 /* Just behind the oldest in flight: the numbers that publishing will come to last. */
 uint16_t session_free_id(const struct session *s, uint16_t last)
 {
-    uint64_t from = s->flight.count ? ring_at(&s->flight, 0)->seq : s->loaded - s->ready.count;
+    uint64_t from = s->queue->flight.count ? ring_at(&s->queue->flight, 0)->seq
+                                           : s->queue->loaded - s->queue->ready.count;
 
     if (!last)
         last = seq_id(from);
@@ -564,12 +608,12 @@ uint16_t session_free_id(const struct session *s, uint16_t last)
 
 uint64_t session_backlog(const struct session *s)
 {
-    return s->queued + s->in_flight;
+    return s->queue->queued + s->queue->in_flight;
 }
 
 uint64_t session_oldest_s(const struct session *s)
 {
-    const struct delivery_ring *r = s->flight.count ? &s->flight : &s->ready;
+    const struct delivery_ring *r = s->queue->flight.count ? &s->queue->flight : &s->queue->ready;
 
     for (uint32_t i = 0; i < r->count; i++) {
         const struct message *m = ring_at(r, i)->message;

@@ -14,11 +14,10 @@ enum {
 struct router_node {
     struct map_node by_level; /* in router->nodes, by parent and level */
     struct router_node *parent;
-    struct router_node *any, *rest; /* children "+" and "#", for they are asked for at every step */
-    struct list subscriptions;
-    struct list shares;
+    struct list *subscriptions, *shares; /* rings */
     uint32_t children;
-    uint32_t level_len;
+    uint16_t level_len;
+    bool any, rest; /* among the children are "+" and "#" */
     char level[];
 };
 
@@ -68,11 +67,9 @@ static struct router_node *node_new(struct router *r, struct router_node *parent
     struct level_key key = {parent, level};
 
     node->parent = parent;
-    node->level_len = (uint32_t)level.len;
+    node->level_len = (uint16_t)level.len;
     if (level.len)
         memcpy(node->level, level.data, level.len);
-    list_init(&node->subscriptions);
-    list_init(&node->shares);
     map_insert(&r->nodes, &node->by_level, level_hash(&key));
     if (parent)
         parent->children++;
@@ -92,22 +89,21 @@ static struct router_node *child_of(struct router *r, struct router_node *parent
         return node;
     node = node_new(r, parent, level);
     if (is_level(level, '+'))
-        parent->any = node;
+        parent->any = true;
     else if (is_level(level, '#'))
-        parent->rest = node;
+        parent->rest = true;
     return node;
 }
 
 /* Removes nodes that nothing needs any more, upwards. */
 static void prune(struct router *r, struct router_node *node)
 {
-    while (node->parent && !node->children && list_empty(&node->subscriptions) && list_empty(&node->shares)) {
+    while (node->parent && !node->children && !node->subscriptions && !node->shares) {
         struct router_node *parent = node->parent;
 
-        if (parent->any == node)
-            parent->any = NULL;
-        if (parent->rest == node)
-            parent->rest = NULL;
+        struct bytes level = {(const uint8_t *)node->level, node->level_len};
+        parent->any &= !is_level(level, '+');
+        parent->rest &= !is_level(level, '#');
         parent->children--;
         map_remove(&r->nodes, &node->by_level);
         free(node);
@@ -212,22 +208,24 @@ void router_add(struct router *r, struct subscription *sub)
     bool shared = share_split(text, &name, &text);
     while (next_level(&text, &started, &level))
         node = child_of(r, node, level);
-    sub->node = node;
-    if (shared)
-        share_join(&node->shares, name, sub);
-    else
-        list_add_tail(&node->subscriptions, &sub->in_node);
+    if (shared) {
+        share_join(node, &node->shares, name, sub);
+    } else {
+        sub->node = node;
+        ring_add_tail(&node->subscriptions, &sub->in_node);
+    }
     router_changed(r);
 }
 
 void router_remove(struct router *r, struct subscription *sub)
 {
     map_remove(&r->subscriptions, &sub->by_filter);
-    if (sub->share)
-        share_leave(sub);
+    struct router_node *node = sub->shared ? sub->share->node : sub->node;
+    if (sub->shared)
+        share_leave(&node->shares, sub);
     else
-        list_remove(&sub->in_node);
-    prune(r, sub->node);
+        ring_remove(&node->subscriptions, &sub->in_node);
+    prune(r, node);
     sub->node = NULL;
     router_changed(r);
 }
@@ -253,9 +251,9 @@ static struct target *new_target(struct router *r)
 
 static void collect(struct router *r, const struct router_node *node)
 {
-    list_for(it, &node->shares) * new_target(r) =
+    ring_for(it, node->shares) * new_target(r) =
         (struct target){.share = list_entry(it, struct share, in_node)};
-    list_for(it, &node->subscriptions)
+    ring_for(it, node->subscriptions)
     {
         const struct subscription *sub = list_entry(it, struct subscription, in_node);
         struct target *t = new_target(r);
@@ -290,12 +288,12 @@ static size_t step(struct router *r, size_t count, struct bytes level, bool doll
         struct router_node *exact = node->children ? find_child(r, node, level) : NULL;
 
         if (node->rest && !dollar)
-            collect(r, node->rest);
+            collect(r, find_child(r, node, bytes_of("#")));
         /* A level of a topic is never "+" or "#", so exact is neither of them. */
         if (exact)
             r->next[found++] = exact;
         if (node->any && !dollar)
-            r->next[found++] = node->any;
+            r->next[found++] = find_child(r, node, bytes_of("+"));
     }
     struct router_node **swap = r->now;
     r->now = r->next;
@@ -318,7 +316,7 @@ static void walk(struct router *r, struct bytes topic)
     for (size_t i = 0; i < count; i++) {
         collect(r, r->now[i]);
         if (r->now[i]->rest) /* "a/#" also matches "a" */
-            collect(r, r->now[i]->rest);
+            collect(r, find_child(r, r->now[i], bytes_of("#")));
     }
 }
 

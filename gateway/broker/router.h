@@ -18,12 +18,16 @@ struct share;
 /* One filter of one session. */
 struct subscription {
     struct map_node by_filter; /* in the router, by session and filter */
-    struct list in_session, in_node;
+    struct list in_session;
+    struct list in_node; /* of its node or share */
     struct session *session;
-    struct router_node *node;
-    struct share *share; /* of a shared subscription; else NULL */
+    union {
+        struct router_node *node;
+        struct share *share; /* when shared */
+    };
     struct subscription_options options;
-    size_t filter_len;
+    uint16_t filter_len;
+    bool shared;
     char filter[];
 };
 

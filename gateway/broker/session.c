@@ -34,27 +34,24 @@ static void on_expiry(struct timer *t)
 
 static void on_will(struct timer *t)
 {
-    session_fire_will(container_of(t, struct session, will_timer));
+    session_fire_will(container_of(t, struct will, timer)->session);
 }
 
 /* What a new session and one from disk have in common. */
 static struct session *make(struct broker *b, struct bytes name, uint32_t no)
 {
-    struct session *s = mem_alloc(sizeof(*s));
+    struct session *s = mem_alloc(sizeof(*s) + name.len + 1);
 
     s->broker = b;
-    s->name = mem_strndup((const char *)name.data, name.len);
-    s->name_len = name.len;
+    memcpy(s->name, name.data, name.len);
+    s->name_len = (uint16_t)name.len;
     s->key = ++b->next_key;
     s->no = no;
-    s->limits = b->limits.queue;
-    if (!no && (!s->limits.bytes || s->limits.bytes > b->limits.reader_backlog))
-        s->limits.bytes = b->limits.reader_backlog; /* its queue is memory */
+    s->queue = queue_none();
     s->window = b->limits.inflight;
     list_init(&s->subscriptions);
     list_init(&s->wake);
     timer_init(&s->expiry, on_expiry);
-    timer_init(&s->will_timer, on_will);
     map_insert(&b->sessions, &s->by_name, map_hash(name.data, name.len));
     return s;
 }
@@ -95,19 +92,19 @@ void session_save(struct session *s)
         return;
     buf_u8(&record, 1);
     buf_u32(&record, s->expiry_s);
-    buf_u16(&record, (uint16_t)s->name_len);
+    buf_u16(&record, s->name_len);
     buf_append(&record, s->name, s->name_len);
-    buf_u32(&record, s->will_delay_s);
+    buf_u32(&record, s->will ? s->will->delay_s : 0);
     if (s->will)
-        message_write(&record, s->will, true);
+        message_write(&record, s->will->message, true);
     store_session_put(s->broker->store, s->no, (struct bytes){record.data, record.len});
     buf_free(&record);
-    s->saved = store_open_ticket(s->broker->store);
+    session_queue(s)->saved = store_open_ticket(s->broker->store);
 }
 
 store_ticket session_saved(const struct session *s)
 {
-    return s->saved;
+    return s->queue->saved;
 }
 
 /* NULL when the record is not one. */
@@ -123,9 +120,8 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
         return NULL;
     struct session *s = make(b, name, no);
     s->expiry_s = expiry_s;
-    s->will_delay_s = will_delay_s;
     if (cursor_left(&c))
-        s->will = message_read((struct bytes){c.at, cursor_left(&c)}, NULL);
+        session_set_will(s, message_read((struct bytes){c.at, cursor_left(&c)}, NULL), will_delay_s);
     return s;
 }
 
@@ -138,26 +134,14 @@ static void subscription_free(struct subscription *sub)
     free(sub);
 }
 
-static void forget(struct session *s)
-{
-    session_forget_queue(s);
-    s->loaded = s->tail;
-    s->queued = s->bytes = 0;
-    free(s->inbound);
-    s->inbound = NULL;
-    s->inbound_count = s->inbound_cap = 0;
-}
-
 void session_free(struct session *s)
 {
     list_for_safe(it, &s->subscriptions) subscription_free(list_entry(it, struct subscription, in_session));
-    forget(s);
+    session_free_queue(s);
     list_remove(&s->wake);
     timer_stop(&s->expiry);
-    timer_stop(&s->will_timer);
-    message_drop(s->will);
+    session_set_will(s, NULL, 0);
     map_remove(&s->broker->sessions, &s->by_name);
-    free(s->name);
     free(s);
 }
 
@@ -169,7 +153,7 @@ static void pass_on(struct session *s, struct message *m, uint8_t qos)
     list_for(it, &s->subscriptions)
     {
         struct subscription *mine = list_entry(it, struct subscription, in_session);
-        if (!mine->share ||
+        if (!mine->shared ||
             !share_split((struct bytes){(const uint8_t *)mine->filter, mine->filter_len}, &name, &inner) ||
             !mqtt_topic_matches(inner, m->topic))
             continue;
@@ -217,19 +201,24 @@ void session_wake(struct session *s)
 
 void session_set_will(struct session *s, struct message *will, uint32_t delay_s)
 {
-    message_drop(s->will);
-    s->will = will;
-    s->will_delay_s = will ? delay_s : 0;
-    timer_stop(&s->will_timer);
+    if (s->will) {
+        message_drop(s->will->message);
+        timer_stop(&s->will->timer);
+        free(s->will);
+        s->will = NULL;
+    }
+    if (!will)
+        return;
+    s->will = mem_alloc(sizeof(*s->will));
+    *s->will = (struct will){.session = s, .message = will, .delay_s = delay_s};
+    timer_init(&s->will->timer, on_will);
 }
 
 void session_fire_will(struct session *s)
 {
-    struct message *will = s->will;
-
-    if (!will)
+    if (!s->will)
         return;
-    s->will = NULL;
+    struct message *will = message_keep(s->will->message);
     session_set_will(s, NULL, 0);
     will->born_us = (int64_t)clock_boot_us(); /* its expiry begins now (§3.1.3.2.4) */
     will->publisher = s->key;
@@ -240,8 +229,8 @@ void session_fire_will(struct session *s)
 
 void session_will_due(struct session *s)
 {
-    if (s->will && s->will_delay_s)
-        timer_start(s->broker->timers, &s->will_timer, s->will_delay_s);
+    if (s->will && s->will->delay_s)
+        timer_start(s->broker->timers, &s->will->timer, s->will->delay_s);
     else
         session_fire_will(s);
 }
@@ -277,7 +266,7 @@ static struct subscription *add_subscription(struct session *s, struct bytes fil
     struct subscription *sub = mem_alloc(sizeof(*sub) + filter.len + 1);
 
     sub->session = s;
-    sub->filter_len = filter.len;
+    sub->filter_len = (uint16_t)filter.len;
     memcpy(sub->filter, filter.data, filter.len);
     list_add_tail(&s->subscriptions, &sub->in_session);
     s->subscription_count++;
@@ -348,33 +337,35 @@ bool session_unsubscribe(struct session *s, struct bytes filter)
 /* The place of id in the sorted identifiers. */
 static uint32_t inbound_place(const struct session *s, uint16_t id, bool *there)
 {
-    uint32_t low = 0, high = s->inbound_count;
+    const struct queue *q = s->queue;
+    uint32_t low = 0, high = q->inbound_count;
 
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (s->inbound[middle] < id)
+        if (q->inbound[middle] < id)
             low = middle + 1;
         else
             high = middle;
     }
-    *there = low < s->inbound_count && s->inbound[low] == id;
+    *there = low < q->inbound_count && q->inbound[low] == id;
     return low;
 }
 
 bool session_inbound_restore(struct session *s, uint16_t id)
 {
+    struct queue *q = session_queue(s);
     bool there;
     uint32_t at = inbound_place(s, id, &there);
 
     if (there)
         return false;
-    if (s->inbound_count == s->inbound_cap) {
-        s->inbound_cap = s->inbound_cap ? s->inbound_cap * 2 : 8;
-        s->inbound = mem_resize(s->inbound, s->inbound_cap * sizeof(*s->inbound));
+    if (q->inbound_count == q->inbound_cap) {
+        q->inbound_cap = q->inbound_cap ? q->inbound_cap * 2 : 8;
+        q->inbound = mem_resize(q->inbound, q->inbound_cap * sizeof(*q->inbound));
     }
-    memmove(&s->inbound[at + 1], &s->inbound[at], (s->inbound_count - at) * sizeof(*s->inbound));
-    s->inbound[at] = id;
-    s->inbound_count++;
+    memmove(&q->inbound[at + 1], &q->inbound[at], (q->inbound_count - at) * sizeof(*q->inbound));
+    q->inbound[at] = id;
+    q->inbound_count++;
     return true;
 }
 
@@ -395,14 +386,15 @@ bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket)
 
 bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
 {
+    struct queue *q = s->queue;
     bool there;
     uint32_t at = inbound_place(s, id, &there);
 
     *ticket = 0;
     if (!there)
         return false;
-    s->inbound_count--;
-    memmove(&s->inbound[at], &s->inbound[at + 1], (s->inbound_count - at) * sizeof(*s->inbound));
+    q->inbound_count--;
+    memmove(&q->inbound[at], &q->inbound[at + 1], (q->inbound_count - at) * sizeof(*q->inbound));
     if (s->no)
         store_identifier_remove(s->broker->store, s->no, id);
     *ticket = written(s);

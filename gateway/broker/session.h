@@ -78,18 +78,9 @@ struct queue_counts {
     uint64_t dropped_oldest, dropped_newest, refused, expired, dropped_qos0, too_large;
 };
 
-struct session {
-    struct map_node by_name;
-    struct broker *broker;
-    char *name; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
-    size_t name_len;
-    uint64_t key;                  /* unique in this run; message.publisher */
-    uint32_t no;                   /* in the store; 0: not durable */
-    const struct session_ops *ops; /* NULL: nobody is attached */
-    void *reader;                  /* of ops */
-
-    /* The queue: flight holds what was sent and is not done, ready what comes next, as far as it is in
-     * memory. Rows from loaded up to tail are on disk alone. */
+/* flight holds what was sent and is not done, ready what comes next, as far as it is in memory. Rows from
+ * loaded up to tail are on disk alone. */
+struct queue {
     struct delivery_ring flight, ready;
     uint64_t loaded, tail;
     uint64_t may_be_sent; /* rows before this sequence may have been sent before a restart: DUP */
@@ -97,25 +88,42 @@ struct session {
     uint64_t bytes;       /* of all that is not acknowledged */
     size_t ready_bytes;
     struct queue_read *read; /* a read of the disk under way, or NULL */
-    uint16_t in_flight;      /* of flight, without those that are done */
-    uint16_t window;         /* most in flight */
     struct queue_limits limits;
     struct queue_counts counts;
-
-    uint16_t *inbound; /* QoS 2 identifiers received and not released: sorted */
-    uint32_t inbound_count, inbound_cap;
-
-    store_ticket saved;
-    struct list subscriptions;
-    uint32_t subscription_count;
-    struct list wake;     /* in broker->waking */
-    struct timer expiry;  /* of a session without a reader */
-    uint32_t expiry_s;    /* MQTT 5 session expiry interval; UINT32_MAX: never */
-    struct message *will; /* to be published when the reader goes without DISCONNECT */
-    uint32_t will_delay_s;
-    struct timer will_timer;
     uint64_t delivered;   /* QoS 1 and 2 acknowledged by the peer */
     uint64_t last_ack_us; /* CLOCK_BOOTTIME of the peer's last acknowledgement */
+    store_ticket saved;   /* of the session's last record */
+    uint16_t *inbound;    /* QoS 2 identifiers received and not released: sorted */
+    uint32_t inbound_count, inbound_cap;
+    uint16_t in_flight; /* of flight, without those that are done */
+};
+
+/* To be published when the reader goes without DISCONNECT. */
+struct will {
+    struct session *session;
+    struct message *message;
+    uint32_t delay_s;
+    struct timer timer;
+};
+
+/* Most of thousands wait for QoS 0: what they do not use costs a pointer. */
+struct session {
+    struct map_node by_name;
+    struct broker *broker;
+    const struct session_ops *ops; /* NULL: nobody is attached */
+    void *reader;                  /* of ops */
+    struct queue *queue;           /* to be written to only by way of session_queue() */
+    struct will *will;             /* or NULL */
+    uint64_t key;                  /* unique in this run; message.publisher */
+    struct list subscriptions;
+    struct list wake;    /* in broker->waking */
+    struct timer expiry; /* of a session without a reader */
+    uint32_t no;         /* in the store; 0: not durable */
+    uint32_t expiry_s;   /* MQTT 5 session expiry interval; UINT32_MAX: never */
+    uint32_t subscription_count;
+    uint16_t window; /* most in flight */
+    uint16_t name_len;
+    char name[]; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
 };
 
 /* Finds by name; NULL when there is none. */
@@ -181,8 +189,13 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket);
  * is called for each message that is in memory. */
 void session_each_shared(struct session *s, void (*pass)(struct session *s, struct message *m, uint8_t qos));
 
-/* Gives up what of the queue is in memory (the disk keeps its rows). */
+/* The session's own queue, made when it has none yet. */
+struct queue *session_queue(struct session *s);
+/* Of a session that has not queued anything. */
+struct queue *queue_none(void);
+/* Gives up what of the queue is in memory (the disk keeps its rows); session_free_queue: and the queue. */
 void session_forget_queue(struct session *s);
+void session_free_queue(struct session *s);
 
 /* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one
  * given before, 0 at first. */
@@ -196,9 +209,10 @@ uint64_t session_oldest_s(const struct session *s);
  * new. */
 struct subscription_options {
     uint8_t qos;
-    bool no_local, retain_as_published, raise; /* raise: deliver at qos whatever the publisher's was */
     uint8_t retain_handling;
-    uint32_t id; /* MQTT 5 subscription identifier; 0: none */
+    bool no_local : 1, retain_as_published : 1;
+    bool raise : 1; /* deliver at qos whatever the publisher's was */
+    uint32_t id;    /* MQTT 5 subscription identifier; 0: none */
 };
 bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o);
 /* Whether it has this very filter. */

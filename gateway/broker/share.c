@@ -21,7 +21,7 @@ bool share_split(struct bytes filter, struct bytes *name, struct bytes *inner)
 
 static struct share *find(struct list *shares, struct bytes name)
 {
-    list_for(it, shares)
+    ring_for(it, shares)
     {
         struct share *s = list_entry(it, struct share, in_node);
         if (bytes_equal((struct bytes){(const uint8_t *)s->name, s->name_len}, name))
@@ -30,22 +30,24 @@ static struct share *find(struct list *shares, struct bytes name)
     return NULL;
 }
 
-void share_join(struct list *shares, struct bytes name, struct subscription *sub)
+void share_join(struct router_node *node, struct list **shares, struct bytes name, struct subscription *sub)
 {
-    struct share *s = find(shares, name);
+    struct share *s = find(*shares, name);
 
     if (!s) {
         s = mem_alloc(sizeof(*s) + name.len);
+        s->node = node;
         s->name_len = name.len;
         memcpy(s->name, name.data, name.len);
         list_init(&s->members);
-        list_add_tail(shares, &s->in_node);
+        ring_add_tail(shares, &s->in_node);
     }
     sub->share = s;
+    sub->shared = true;
     list_add_tail(&s->members, &sub->in_node);
 }
 
-void share_leave(struct subscription *sub)
+void share_leave(struct list **shares, struct subscription *sub)
 {
     struct share *s = sub->share;
 
@@ -53,13 +55,13 @@ void share_leave(struct subscription *sub)
     sub->share = NULL;
     if (!list_empty(&s->members))
         return;
-    list_remove(&s->in_node);
+    ring_remove(shares, &s->in_node);
     free(s);
 }
 
 static bool has_room(const struct session *s)
 {
-    return s->ops && s->in_flight < s->window && !s->queued;
+    return s->ops && s->queue->in_flight < s->window && !s->queue->queued;
 }
 
 /* True when a is the better place for a message that has to wait. */

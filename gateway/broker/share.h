@@ -8,7 +8,8 @@
 #include "broker/router.h"
 
 struct share {
-    struct list in_node; /* of its filter in the router */
+    struct router_node *node; /* its filter in the router */
+    struct list in_node;
     struct list members; /* subscriptions; who is next comes first */
     size_t name_len;
     char name[];
@@ -17,10 +18,10 @@ struct share {
 /* Splits "$share/NAME/FILTER". False when filter is not of that form. */
 bool share_split(struct bytes filter, struct bytes *name, struct bytes *inner);
 
-/* Adds sub to the share of this name at node (made when it is not there); takes it out (freed with its last
- * member). */
-void share_join(struct list *shares, struct bytes name, struct subscription *sub);
-void share_leave(struct subscription *sub);
+/* Adds sub to the share of this name among those of node (made when it is not there); takes it out (freed
+ * with its last member). */
+void share_join(struct router_node *node, struct list **shares, struct bytes name, struct subscription *sub);
+void share_leave(struct list **shares, struct subscription *sub);
 
 /* The member for the next message, or NULL when none could take it (QoS 0 and nobody is connected). It goes
  * to the end of the turn. */

@@ -133,7 +133,7 @@ static void add_session(void *arg, struct session *s)
     struct look *l = arg;
 
     l->queued += session_backlog(s);
-    l->queued_bytes += s->bytes;
+    l->queued_bytes += s->queue->bytes;
     l->away += !s->ops;
 }
 
