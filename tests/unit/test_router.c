@@ -50,7 +50,7 @@ static struct subscription *subscribe(struct router *r, struct session *s, const
     sub->session = s;
     sub->options.qos = qos;
     sub->options.id = id;
-    sub->filter_len = strlen(filter);
+    sub->filter_len = (uint16_t)strlen(filter);
     strcpy(sub->filter, filter);
     router_add(r, sub);
     return sub;
