@@ -24,39 +24,6 @@ struct queue_read {
     struct session *session; /* NULL: it has ended meanwhile */
 };
 
-static struct delivery *ring_at(const struct delivery_ring *r, uint32_t i)
-{
-    return &r->slots[(r->first + i) & (r->size - 1)];
-}
-
-static void ring_grow(struct delivery_ring *r)
-{
-    uint32_t size = r->size ? r->size * 2 : 4;
-    struct delivery *slots = mem_alloc(size * sizeof(*slots));
-
-    for (uint32_t i = 0; i < r->count; i++)
-        slots[i] = *ring_at(r, i);
-    free(r->slots);
-    *r = (struct delivery_ring){slots, size, 0, r->count};
-}
-
-static struct delivery *ring_push(struct delivery_ring *r)
-{
-    if (r->count == r->size)
-        ring_grow(r);
-    return ring_at(r, r->count++);
-}
-
-/* Drops the first place; an empty large ring gives its memory back. */
-static void ring_shift(struct delivery_ring *r)
-{
-    r->first = (r->first + 1) & (r->size - 1);
-    if (!--r->count && r->size > 64) {
-        free(r->slots);
-        *r = (struct delivery_ring){0};
-    }
-}
-
 static uint16_t seq_id(uint64_t seq)
 {
     return (uint16_t)(1 + seq % 65535);
@@ -108,24 +75,14 @@ struct queue *session_queue(struct session *s)
     return q;
 }
 
-static void free_ring(struct delivery_ring *r)
-{
-    for (uint32_t i = 0; i < r->count; i++) {
-        message_drop(ring_at(r, i)->message);
-        free(ring_at(r, i)->sub_ids);
-    }
-    free(r->slots);
-    *r = (struct delivery_ring){0};
-}
-
-void session_forget_queue(struct session *s)
+static void forget(struct session *s)
 {
     struct queue *q = s->queue;
 
     if (q == &nothing)
         return;
-    free_ring(&q->flight);
-    free_ring(&q->ready);
+    deliveries_free(&q->flight);
+    deliveries_free(&q->ready);
     q->ready_bytes = 0;
     q->in_flight = 0;
     if (q->read)
@@ -135,7 +92,7 @@ void session_forget_queue(struct session *s)
 
 void session_free_queue(struct session *s)
 {
-    session_forget_queue(s);
+    forget(s);
     if (s->queue != &nothing) {
         free(s->queue->inbound);
         free(s->queue);
@@ -212,11 +169,11 @@ static bool drop_first(struct session *s)
 {
     if (!s->queue->ready.count)
         return false;
-    struct delivery *d = ring_at(&s->queue->ready, 0);
+    struct delivery *d = deliveries_at(&s->queue->ready, 0);
     s->queue->ready_bytes -= message_cost(d->message);
     release_content(s, d);
     remove_row(s, d->seq);
-    ring_shift(&s->queue->ready);
+    deliveries_shift(&s->queue->ready);
     s->queue->queued--;
     return true;
 }
@@ -295,7 +252,7 @@ static store_ticket enqueue(struct session *s, struct message *m, const struct o
     if (in_memory) {
         s->queue->loaded = d.seq + 1;
         s->queue->ready_bytes += message_cost(d.message);
-        *ring_push(&s->queue->ready) = d;
+        *deliveries_push(&s->queue->ready) = d;
     } else {
         message_drop(d.message);
         free(d.sub_ids);
@@ -317,11 +274,11 @@ store_ticket session_offer(struct session *s, struct message *m, const struct of
     return 0;
 }
 
-static void each_shared(struct session *s, const struct delivery_ring *r,
+static void each_shared(struct session *s, const struct deliveries *r,
                         void (*pass)(struct session *s, struct message *m, uint8_t qos))
 {
     for (uint32_t i = 0; i < r->count; i++) {
-        const struct delivery *d = ring_at(r, i);
+        const struct delivery *d = deliveries_at(r, i);
         bool begun = d->dup || d->state != DELIVERY_QUEUED;
         if (d->shared && d->message && (d->qos == 1 || !begun))
             pass(s, d->message, d->qos);
@@ -354,7 +311,7 @@ static void take_row(struct session *s, const struct store_row *row)
     }
     d.dup = row->seq < s->queue->may_be_sent;
     s->queue->ready_bytes += d.message ? message_cost(d.message) : 0;
-    *ring_push(&s->queue->ready) = d;
+    *deliveries_push(&s->queue->ready) = d;
 }
 
 static void on_read(void *arg, const struct store_row *rows, size_t count, int err)
@@ -410,11 +367,11 @@ static bool window_open(const struct session *s)
     if (!s->queue->ready.count)
         return false;
     /* The peer's quota holds back PUBLISH alone (5.0 [MQTT-3.3.4-10]). */
-    if (ring_at(&s->queue->ready, 0)->state != DELIVERY_RELEASED &&
+    if (deliveries_at(&s->queue->ready, 0)->state != DELIVERY_RELEASED &&
         (s->queue->in_flight >= s->window || s->queue->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window))
         return false;
     return !s->queue->flight.count ||
-           ring_at(&s->queue->ready, 0)->seq - ring_at(&s->queue->flight, 0)->seq < SPAN_MOST;
+           deliveries_at(&s->queue->ready, 0)->seq - deliveries_at(&s->queue->flight, 0)->seq < SPAN_MOST;
 }
 
 /* True when the peer may hold its identifier: then it goes out whatever its age. After a restart that is not
@@ -426,11 +383,11 @@ static bool begun(const struct session *s, const struct delivery *d)
 
 static void send_first(struct session *s)
 {
-    struct delivery d = *ring_at(&s->queue->ready, 0);
+    struct delivery d = *deliveries_at(&s->queue->ready, 0);
 
     if (d.message)
         s->queue->ready_bytes -= message_cost(d.message);
-    ring_shift(&s->queue->ready);
+    deliveries_shift(&s->queue->ready);
     s->queue->queued -= s->queue->queued > 0;
     if (d.message && !begun(s, &d) && too_old(s, d.message)) {
         s->queue->counts.expired++;
@@ -440,7 +397,7 @@ static void send_first(struct session *s)
     }
     if (d.state == DELIVERY_QUEUED)
         d.state = DELIVERY_SENT;
-    *ring_push(&s->queue->flight) = d;
+    *deliveries_push(&s->queue->flight) = d;
     s->queue->in_flight++;
     if (d.state == DELIVERY_RELEASED)
         s->ops->on_release(s, d.id, d.ticket);
@@ -462,12 +419,12 @@ void session_pump(struct session *s)
  * ([MQTT-4.4.0-1], [MQTT-4.6.0-1]). */
 static void unsend(struct session *s)
 {
-    struct delivery_ring all = {0};
+    struct deliveries all = {0};
 
     if (!s->queue->flight.count)
         return;
     for (uint32_t i = 0; i < s->queue->flight.count; i++) {
-        struct delivery d = *ring_at(&s->queue->flight, i);
+        struct delivery d = *deliveries_at(&s->queue->flight, i);
         if (d.state == DELIVERY_DONE)
             continue;
         if (d.state == DELIVERY_SENT) {
@@ -476,13 +433,13 @@ static void unsend(struct session *s)
         }
         s->queue->ready_bytes += d.message ? message_cost(d.message) : 0;
         s->queue->queued++;
-        *ring_push(&all) = d;
+        *deliveries_push(&all) = d;
     }
     for (uint32_t i = 0; i < s->queue->ready.count; i++)
-        *ring_push(&all) = *ring_at(&s->queue->ready, i);
+        *deliveries_push(&all) = *deliveries_at(&s->queue->ready, i);
     free(s->queue->flight.slots);
     free(s->queue->ready.slots);
-    s->queue->flight = (struct delivery_ring){0};
+    s->queue->flight = (struct deliveries){0};
     s->queue->ready = all;
     s->queue->in_flight = 0;
 }
@@ -506,14 +463,14 @@ static struct delivery *find_flight(struct session *s, uint16_t id)
 {
     if (!s->queue->flight.count || !id)
         return NULL;
-    uint64_t first = ring_at(&s->queue->flight, 0)->seq;
+    uint64_t first = deliveries_at(&s->queue->flight, 0)->seq;
     uint64_t seq = first + (uint64_t)(id - 1 + 65535 - (uint16_t)(first % 65535)) % 65535;
     uint32_t low = 0, high = s->queue->flight.count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        uint64_t at = ring_at(&s->queue->flight, middle)->seq;
+        uint64_t at = deliveries_at(&s->queue->flight, middle)->seq;
         if (at == seq)
-            return ring_at(&s->queue->flight, middle);
+            return deliveries_at(&s->queue->flight, middle);
         if (at < seq)
             low = middle + 1;
         else
@@ -530,8 +487,8 @@ static void finish(struct session *s, struct delivery *d)
     s->queue->delivered++;
     s->queue->last_ack_us = clock_boot_us();
     remove_row(s, d->seq);
-    while (s->queue->flight.count && ring_at(&s->queue->flight, 0)->state == DELIVERY_DONE)
-        ring_shift(&s->queue->flight);
+    while (s->queue->flight.count && deliveries_at(&s->queue->flight, 0)->state == DELIVERY_DONE)
+        deliveries_shift(&s->queue->flight);
     if (s->queue->ready.count || s->queue->loaded < s->queue->tail)
         session_wake(s);
 }
@@ -595,7 +552,7 @@ void session_skip(struct session *s, uint16_t id)
 /* Just behind the oldest in flight: the numbers that publishing will come to last. */
 uint16_t session_free_id(const struct session *s, uint16_t last)
 {
-    uint64_t from = s->queue->flight.count ? ring_at(&s->queue->flight, 0)->seq
+    uint64_t from = s->queue->flight.count ? deliveries_at(&s->queue->flight, 0)->seq
                                            : s->queue->loaded - s->queue->ready.count;
 
     if (!last)
@@ -613,10 +570,10 @@ uint64_t session_backlog(const struct session *s)
 
 uint64_t session_oldest_s(const struct session *s)
 {
-    const struct delivery_ring *r = s->queue->flight.count ? &s->queue->flight : &s->queue->ready;
+    const struct deliveries *r = s->queue->flight.count ? &s->queue->flight : &s->queue->ready;
 
     for (uint32_t i = 0; i < r->count; i++) {
-        const struct message *m = ring_at(r, i)->message;
+        const struct message *m = deliveries_at(r, i)->message;
         if (m)
             return (uint64_t)(((int64_t)clock_boot_us() - m->born_us) / 1000000);
     }

@@ -14,31 +14,13 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/timer.h"
+#include "broker/deliveries.h"
 #include "broker/message.h"
 #include "store/store.h"
 
 struct broker;
 struct session;
 struct subscription;
-
-enum delivery_state {
-    DELIVERY_QUEUED,
-    DELIVERY_SENT,     /* waits for PUBACK or PUBREC */
-    DELIVERY_RELEASED, /* PUBREC came: PUBREL goes, PUBCOMP is awaited; the message is gone */
-    DELIVERY_DONE,     /* waits for older ones to be done */
-};
-
-/* One message on its way to one session. */
-struct delivery {
-    struct message *message; /* a reference; for QoS 0 in on_deliver it may be borrowed */
-    uint32_t *sub_ids;   /* MQTT 5 subscription identifiers, sub_ids[0] says how many follow; NULL: none */
-    store_ticket ticket; /* must be done before it may leave */
-    uint64_t seq;        /* place in the session's queue */
-    uint8_t qos, state;
-    bool retain, dup;
-    bool shared; /* by a shared subscription: another member's when this session ends */
-    uint16_t id; /* packet identifier; 0 for QoS 0 */
-};
 
 /* What a kind of receiver does. */
 struct session_ops {
@@ -59,12 +41,6 @@ struct session_ops {
     bool (*may_publish)(struct session *s, struct bytes topic);
 };
 
-/* Deliveries in the order of their sequences. */
-struct delivery_ring {
-    struct delivery *slots;
-    uint32_t size, first, count; /* size: a power of two, or 0 */
-};
-
 enum queue_full { QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST, QUEUE_REFUSE };
 
 /* Bounds of a queue. 0: no bound of that kind. */
@@ -81,7 +57,7 @@ struct queue_counts {
 /* flight holds what was sent and is not done, ready what comes next, as far as it is in memory. Rows from
  * loaded up to tail are on disk alone. */
 struct queue {
-    struct delivery_ring flight, ready;
+    struct deliveries flight, ready;
     uint64_t loaded, tail;
     uint64_t may_be_sent; /* rows before this sequence may have been sent before a restart: DUP */
     uint64_t queued;      /* messages: in ready and on disk */
@@ -193,8 +169,7 @@ void session_each_shared(struct session *s, void (*pass)(struct session *s, stru
 struct queue *session_queue(struct session *s);
 /* Of a session that has not queued anything. */
 struct queue *queue_none(void);
-/* Gives up what of the queue is in memory (the disk keeps its rows); session_free_queue: and the queue. */
-void session_forget_queue(struct session *s);
+/* Gives up the queue; the disk keeps its rows. */
 void session_free_queue(struct session *s);
 
 /* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one
