@@ -35,10 +35,12 @@ static void subscribe_rules(struct uplink *u)
 {
     for (size_t i = 0; i < u->settings->remap.out_count; i++) {
         const struct rule *r = &u->settings->remap.out[i];
-        struct subscription_options o = {
-            .qos = r->qos, .no_local = true, .retain_as_published = true, .raise = r->upgrade && r->qos};
-        if (session_subscribe(u->session, bytes_of(r->match), &o))
-            broker_replay_retained(u->gw->broker, u->session, bytes_of(r->match), &o);
+        struct subscription_options o = {.qos = r->qos,
+                                         .no_local = true,
+                                         .retain_as_published = true,
+                                         .raise = r->upgrade && r->qos,
+                                         .retain_handling = 1};
+        session_subscribe(u->session, bytes_of(r->match), &o);
     }
 }
 

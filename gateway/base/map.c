@@ -109,6 +109,39 @@ void map_free(struct map *m)
     *m = (struct map){0};
 }
 
+static uint64_t reversed(uint64_t v)
+{
+    v = (v >> 1 & 0x5555555555555555u) | (v & 0x5555555555555555u) << 1;
+    v = (v >> 2 & 0x3333333333333333u) | (v & 0x3333333333333333u) << 2;
+    v = (v >> 4 & 0x0f0f0f0f0f0f0f0fu) | (v & 0x0f0f0f0f0f0f0f0fu) << 4;
+    return __builtin_bswap64(v);
+}
+
+/* In the order of the hashes read backwards: a slot's nodes stay together whatever the size. One bit is given
+ * up so that there is a place behind the last. */
+struct map_node *map_walk(const struct map *m, uint64_t *place)
+{
+    if (!m->size)
+        return NULL;
+    int unused = 64 - __builtin_ctzll(m->size);
+    for (uint64_t i = *place >> (unused - 1); i < m->size; i++) {
+        struct map_node *first = NULL;
+        uint64_t first_at = 0;
+        for (struct map_node *n = m->slots[reversed(i) >> unused]; n; n = n->next) {
+            uint64_t at = reversed(n->hash) >> 1;
+            if (at >= *place && (!first || at < first_at)) {
+                first = n;
+                first_at = at;
+            }
+        }
+        if (first) {
+            *place = first_at + 1;
+            return first;
+        }
+    }
+    return NULL;
+}
+
 struct map_node *map_next(const struct map *m, const struct map_node *prev)
 {
     if (prev && prev->next)

@@ -41,4 +41,8 @@ void map_free(struct map *m);
  * next one first. */
 struct map_node *map_next(const struct map *m, const struct map_node *prev);
 
+/* A walk that may pause while nodes come and go: each node that is there all the time comes once. *place: 0
+ * at first; NULL at the end. (Of nodes with one and the same hash only one comes.) */
+struct map_node *map_walk(const struct map *m, uint64_t *place);
+
 #endif

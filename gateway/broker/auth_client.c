@@ -64,6 +64,7 @@ static bool review_subscriptions(struct client *c)
         const struct subscription *sub = list_entry(it, struct subscription, in_session);
         struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
         struct subscription_options o = sub->options;
+        o.retain_handling = 2; /* what was retained is no news */
         if (client_may_subscribe(c, filter, &o.qos)) {
             session_unsubscribe(s, filter);
             lost = true;

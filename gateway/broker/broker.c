@@ -9,6 +9,8 @@
 #include "broker/broker_private.h"
 #include "broker/share.h"
 
+enum { REPLAY_STEPS = 8192 /* retained topics that are looked at in one round: about a millisecond */ };
+
 struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
                           const struct broker_limits *limits)
 {
@@ -18,6 +20,7 @@ struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
     b->net = net;
     b->store = store;
     b->limits = *limits;
+    b->replay_steps = REPLAY_STEPS;
     b->timers = timers_new(loop);
     b->router = router_new();
     b->retain = retain_new(store, limits->retained);
@@ -36,6 +39,7 @@ void broker_free(struct broker *b)
         session_free(container_of(n, struct session, by_name));
     }
     map_free(&b->sessions);
+    map_free(&b->replays);
     router_free(b->router);
     retain_free(b->retain);
     timers_close(b->timers);
@@ -132,37 +136,13 @@ uint32_t broker_receivers(struct broker *b, struct bytes topic)
     return router_match(b->router, topic)->count;
 }
 
-struct replay {
-    struct session *session;
-    const struct subscription_options *options;
-};
-
-static void replay_one(void *arg, struct message *m)
-{
-    struct replay *r = arg;
-    uint8_t qos = r->options->raise || r->options->qos < m->qos ? r->options->qos : m->qos;
-    uint32_t ids[2] = {1, r->options->id};
-
-    if (r->options->no_local && m->publisher == r->session->key) /* [MQTT-3.8.3-3] */
-        return;
-    const struct offer offer = {qos, true, false, r->options->id ? ids : NULL};
-    session_offer(r->session, m, &offer);
-}
-
-void broker_replay_retained(struct broker *b, struct session *s, struct bytes filter,
-                            const struct subscription_options *o)
-{
-    struct replay r = {s, o};
-
-    retain_each(b->retain, filter, replay_one, &r);
-}
-
 /* ---- the turn ---- */
 
 void broker_wake(struct broker *b)
 {
     struct list now = LIST_INIT(now);
 
+    b->replay_steps = REPLAY_STEPS;
     list_splice(&now, &b->waking);
     for (struct list *it; (it = list_pop(&now));)
         session_pump(list_entry(it, struct session, wake));

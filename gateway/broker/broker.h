@@ -70,10 +70,6 @@ void broker_on_sys_wanted(struct broker *b, void (*wanted)(void *arg), void *arg
 /* Sessions that a message of this topic would go to now. */
 uint32_t broker_receivers(struct broker *b, struct bytes topic);
 
-/* Delivers to s the retained messages that match its filter (§3.3.1.3). */
-void broker_replay_retained(struct broker *b, struct session *s, struct bytes filter,
-                            const struct subscription_options *o);
-
 struct timers *broker_timers(struct broker *b);
 struct store *broker_store(struct broker *b);
 /* An acknowledgement is held at ticket: the disk is not to linger. */

@@ -21,6 +21,8 @@ struct broker {
     struct list waking;  /* sessions for the pump at the end of this turn */
     struct list waiters; /* publishers that are not read until the batch is handed over */
     uint64_t next_key;
+    struct map replays;    /* by subscription */
+    uint32_t replay_steps; /* left in this round */
     uint32_t boot, last_number, subscription_count;
     uint32_t *free_numbers; /* of durable sessions that are gone */
     uint32_t free_count, free_cap;
@@ -35,6 +37,7 @@ struct broker {
 /* session.c */
 struct session *session_restore(struct broker *b, uint32_t no, struct bytes record);
 void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record);
+void session_save_subscription(const struct subscription *sub);
 bool session_inbound_restore(struct session *s, uint16_t id);
 /* In memory only; the disk keeps what it has. */
 void session_free(struct session *s);

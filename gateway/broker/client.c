@@ -304,11 +304,7 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
     bool full = broker_counts(b).subscriptions >= broker_limits(b)->subscriptions;
     if (full && !session_subscribes(c->session, f->filter))
         return c->version == MQTT_5 ? MQTT_QUOTA_EXCEEDED : MQTT_UNSPECIFIED;
-    bool fresh = session_subscribe(c->session, f->filter, &o);
-    if (shared) /* §4.8.2: no retained messages */
-        return o.qos;
-    if (o.retain_handling == 0 || (o.retain_handling == 1 && fresh))
-        broker_replay_retained(b, c->session, f->filter, &o);
+    session_subscribe(c->session, f->filter, &o);
     return o.qos;
 }
 
@@ -419,7 +415,7 @@ void client_unhold(struct client *c, enum client_hold why)
 static void judge_reader(struct client *c)
 {
     if (c->state != CLIENT_CONNECTED || c->holds & HOLD_UNREAD ||
-        conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog + ANSWERS_MOST)
+        conn_backlog(&c->conn) <= c->conn.high + ANSWERS_MOST)
         return;
     broker_stats(broker_of(c))->unread_answers++;
     client_hold(c, HOLD_UNREAD);

@@ -180,7 +180,7 @@ static bool deliver(struct session *s, const struct delivery *d)
 
     if (c->who && !client_may_receive(c, d->message->topic))
         return leave_out(s, d);
-    if (!d->qos && conn_backlog(&c->conn) > broker_limits(broker_of(c))->reader_backlog)
+    if (!d->qos && conn_backlog(&c->conn) > c->conn.high)
         return false;
     if (pass_whole(c, d))
         return true;
@@ -205,7 +205,7 @@ static bool room(struct session *s)
 {
     const struct client *c = s->reader;
 
-    return conn_backlog(&c->conn) <= broker_limits(broker_of(c))->reader_backlog;
+    return conn_backlog(&c->conn) <= c->conn.high;
 }
 
 /* [MQTT-3.1.4-2], 5.0 [MQTT-3.1.4-3] */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/broker.h"
+#include "broker/replay.h"
 #include "broker/session.h"
 
 enum {
@@ -182,6 +183,16 @@ static bool over_limits(const struct session *s, uint64_t messages, uint64_t byt
 {
     return (s->queue->limits.messages && messages > s->queue->limits.messages) ||
            (s->queue->limits.bytes && bytes > s->queue->limits.bytes);
+}
+
+bool session_queue_room(const struct session *s)
+{
+    const struct queue *q = s->queue;
+
+    if (!q->queued && !q->in_flight)
+        return true;
+    return q->queued < READ_ROWS && q->ready_bytes < READY_BYTES / 2 &&
+           !over_limits(s, 2 * (q->queued + 1), 2 * q->bytes);
 }
 
 static void count_full(struct session *s)
@@ -411,6 +422,7 @@ void session_pump(struct session *s)
         return;
     while (window_open(s) && s->ops->on_room(s))
         send_first(s);
+    replay_go_on(s);
     session_read_ahead(s);
 }
 
@@ -489,7 +501,7 @@ static void finish(struct session *s, struct delivery *d)
     remove_row(s, d->seq);
     while (s->queue->flight.count && deliveries_at(&s->queue->flight, 0)->state == DELIVERY_DONE)
         deliveries_shift(&s->queue->flight);
-    if (s->queue->ready.count || s->queue->loaded < s->queue->tail)
+    if (s->queue->ready.count || s->queue->loaded < s->queue->tail || s->queue->replays)
         session_wake(s);
 }
 

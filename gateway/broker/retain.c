@@ -146,20 +146,28 @@ uint64_t retain_refused(const struct retain *r)
     return r->refused;
 }
 
-void retain_each(struct retain *r, struct bytes filter, void (*found)(void *arg, struct message *m),
-                 void *arg)
+static struct message *alive(const struct retained *e)
+{
+    return e && !message_expired(e->message) ? e->message : NULL;
+}
+
+struct message *retain_next(const struct retain *r, struct bytes filter, uint64_t *place, uint32_t *steps)
 {
     bool wild = memchr(filter.data, '+', filter.len) || memchr(filter.data, '#', filter.len);
 
     if (!wild) {
-        struct retained *e = find(r, filter, map_hash(filter.data, filter.len));
-        if (e && !message_expired(e->message))
-            found(arg, e->message);
-        return;
+        *place = RETAIN_END;
+        return alive(find(r, filter, map_hash(filter.data, filter.len)));
     }
-    for (struct map_node *n = map_next(&r->topics, NULL); n; n = map_next(&r->topics, n)) {
-        struct message *m = container_of(n, struct retained, by_topic)->message;
-        if (mqtt_topic_matches(filter, m->topic) && !message_expired(m))
-            found(arg, m);
+    for (; *steps; --*steps) {
+        struct map_node *n = map_walk(&r->topics, place);
+        if (!n) {
+            *place = RETAIN_END;
+            break;
+        }
+        struct message *m = alive(container_of(n, struct retained, by_topic));
+        if (m && mqtt_topic_matches(filter, m->topic))
+            return m;
     }
+    return NULL;
 }

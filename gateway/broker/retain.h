@@ -21,8 +21,10 @@ void retain_restore(struct retain *r, struct message *m);
 size_t retain_count(const struct retain *r);
 uint64_t retain_refused(const struct retain *r);
 
-/* Calls found for each message whose topic matches. It must not change retained messages. */
-void retain_each(struct retain *r, struct bytes filter, void (*found)(void *arg, struct message *m),
-                 void *arg);
+/* The next message whose topic matches, in an order of its own; messages may come and go in between. *place:
+ * 0 at first, RETAIN_END when all were there. *steps: topics that may be looked at; at 0 it returns NULL
+ * before the end. */
+#define RETAIN_END UINT64_MAX
+struct message *retain_next(const struct retain *r, struct bytes filter, uint64_t *place, uint32_t *steps);
 
 #endif

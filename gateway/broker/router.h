@@ -28,6 +28,7 @@ struct subscription {
     struct subscription_options options;
     uint16_t filter_len;
     bool shared;
+    bool replaying; /* not all of its retained messages have gone out */
     char filter[];
 };
 

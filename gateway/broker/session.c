@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "broker/broker_private.h"
+#include "broker/replay.h"
 #include "broker/share.h"
 #include "codec/mqtt.h"
 
@@ -127,6 +128,7 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
 
 static void subscription_free(struct subscription *sub)
 {
+    replay_end(sub);
     router_remove(sub->session->broker->router, sub);
     list_remove(&sub->in_session);
     sub->session->subscription_count--;
@@ -244,15 +246,17 @@ static bool options_same(const struct subscription_options *a, const struct subs
            a->retain_handling == b->retain_handling && a->id == b->id;
 }
 
-static void save_subscription(struct session *s, const struct subscription *sub)
+void session_save_subscription(const struct subscription *sub)
 {
     const struct subscription_options *o = &sub->options;
+    const struct session *s = sub->session;
     struct buf record = {0};
 
     if (!s->no)
         return;
     buf_u8(&record, o->qos);
-    buf_u8(&record, (uint8_t)(o->no_local | o->retain_as_published << 1 | o->raise << 2));
+    buf_u8(&record,
+           (uint8_t)(o->no_local | o->retain_as_published << 1 | o->raise << 2 | sub->replaying << 3));
     buf_u8(&record, o->retain_handling);
     buf_u32(&record, o->id);
     store_subscription_put(s->broker->store, s->no,
@@ -284,20 +288,24 @@ static void tell_sys(struct broker *b, struct bytes filter)
         b->sys_wanted(b->sys_wanted_arg);
 }
 
-bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o)
+void session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o)
 {
     struct subscription *sub = router_find(s->broker->router, s, filter);
-    bool fresh = !sub;
+    bool fresh = !sub, replayed = sub && sub->replaying;
 
     if (fresh)
         sub = add_subscription(s, filter);
-    else if (options_same(&sub->options, o))
-        return false;
-    sub->options = *o;
+    bool changed = fresh || !options_same(&sub->options, o);
+    if (changed) {
+        sub->options = *o;
+        router_changed(s->broker->router);
+    }
     tell_sys(s->broker, filter);
-    router_changed(s->broker->router);
-    save_subscription(s, sub);
-    return fresh;
+    bool due = !sub->shared && (o->retain_handling == 0 || (o->retain_handling == 1 && fresh));
+    if (due)
+        replay_begin(sub);
+    if (changed || replayed != sub->replaying)
+        session_save_subscription(sub);
 }
 
 void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record)
@@ -311,8 +319,12 @@ void session_restore_subscription(struct session *s, struct bytes filter, struct
     o.raise = flags >> 2 & 1;
     o.retain_handling = cursor_u8(&c);
     o.id = cursor_u32(&c);
-    if (!c.failed && !router_find(s->broker->router, s, filter))
-        add_subscription(s, filter)->options = o;
+    if (c.failed || router_find(s->broker->router, s, filter))
+        return;
+    struct subscription *sub = add_subscription(s, filter);
+    sub->options = o;
+    if (flags >> 3 & 1)
+        replay_restore(sub);
 }
 
 bool session_subscribes(const struct session *s, struct bytes filter)

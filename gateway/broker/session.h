@@ -19,6 +19,7 @@
 #include "store/store.h"
 
 struct broker;
+struct replays;
 struct session;
 struct subscription;
 
@@ -64,6 +65,7 @@ struct queue {
     uint64_t bytes;       /* of all that is not acknowledged */
     size_t ready_bytes;
     struct queue_read *read; /* a read of the disk under way, or NULL */
+    struct replays *replays; /* of subscriptions whose retained messages have not all gone out, or NULL */
     struct queue_limits limits;
     struct queue_counts counts;
     uint64_t delivered;   /* QoS 1 and 2 acknowledged by the peer */
@@ -172,6 +174,9 @@ struct queue *queue_none(void);
 /* Gives up the queue; the disk keeps its rows. */
 void session_free_queue(struct session *s);
 
+/* True when one more is certainly queued and would not wait long: nothing is dropped for it. */
+bool session_queue_room(const struct session *s);
+
 /* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one
  * given before, 0 at first. */
 uint16_t session_free_id(const struct session *s, uint16_t last);
@@ -180,8 +185,7 @@ uint16_t session_free_id(const struct session *s, uint16_t last);
 uint64_t session_backlog(const struct session *s);
 uint64_t session_oldest_s(const struct session *s);
 
-/* Subscribing. Retained messages are the caller's business (retain_replay). Returns true when the filter was
- * new. */
+/* Subscribing; retained messages follow as retain_handling says. */
 struct subscription_options {
     uint8_t qos;
     uint8_t retain_handling;
@@ -189,7 +193,7 @@ struct subscription_options {
     bool raise : 1; /* deliver at qos whatever the publisher's was */
     uint32_t id;    /* MQTT 5 subscription identifier; 0: none */
 };
-bool session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o);
+void session_subscribe(struct session *s, struct bytes filter, const struct subscription_options *o);
 /* Whether it has this very filter. */
 bool session_subscribes(const struct session *s, struct bytes filter);
 bool session_unsubscribe(struct session *s, struct bytes filter);

@@ -102,6 +102,35 @@ static void test_map(void **state)
     free(items);
 }
 
+/* Who is there from the first to the last comes once, whoever comes and goes and however the map grows. */
+static void test_map_walk(void **state)
+{
+    enum { COUNT = 3000, STAY = 1000 };
+    struct item *items = mem_alloc(COUNT * sizeof(*items));
+    unsigned *seen = mem_alloc(COUNT * sizeof(*seen)), next = STAY;
+    struct map m = {0};
+    uint64_t place = 0;
+
+    (void)state;
+    assert_null(map_walk(&m, &place));
+    for (unsigned i = 0; i < STAY; i++)
+        map_insert(&m, &items[i].node, map_hash_u64(i));
+    for (struct map_node *n; (n = map_walk(&m, &place));) {
+        seen[container_of(n, struct item, node) - items]++;
+        for (int i = 0; i < 3 && next < COUNT; i++, next++) {
+            map_insert(&m, &items[next].node, map_hash_u64(next));
+            if (next % 2)
+                map_remove(&m, &items[next - 1].node);
+        }
+    }
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_true(seen[i] == 1 || (i >= STAY && !seen[i]));
+    assert_null(map_walk(&m, &place));
+    map_free(&m);
+    free(items);
+    free(seen);
+}
+
 /* Nodes whose whole hashes collide are told apart by their keys. */
 static void test_map_collisions(void **state)
 {
@@ -351,17 +380,12 @@ static void test_timers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_map),
-        cmocka_unit_test(test_map_collisions),
-        cmocka_unit_test(test_map_hash),
-        cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_cursor),
-        cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_timers),
-        cmocka_unit_test(test_mailbox_bounds),
-        cmocka_unit_test(test_mailbox_wake),
-        cmocka_unit_test(test_mailbox_threads),
+        cmocka_unit_test(test_list),         cmocka_unit_test(test_map),
+        cmocka_unit_test(test_map_walk),     cmocka_unit_test(test_map_collisions),
+        cmocka_unit_test(test_map_hash),     cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_cursor),       cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_timers),       cmocka_unit_test(test_mailbox_bounds),
+        cmocka_unit_test(test_mailbox_wake), cmocka_unit_test(test_mailbox_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
