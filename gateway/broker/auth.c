@@ -21,9 +21,10 @@ enum {
 
 /* ---- without a secret ---- */
 
-static bool takes_certificate(const struct auth_request *r, const struct realm *realm)
+static bool takes_certificate(const struct auth_request *r, const struct realm *realm, const void *own)
 {
-    return r->certificate && (!r->has_password || !realm_asks(realm));
+    (void)own;
+    return r->certificate && (!r->has_password || !realm->asks);
 }
 
 static enum auth_step begin_certificate(struct auth_login *l, const struct auth_request *r)
@@ -35,9 +36,10 @@ static enum auth_step begin_certificate(struct auth_login *l, const struct auth_
     return AUTH_ADMIT;
 }
 
-static bool takes_anonymous(const struct auth_request *r, const struct realm *realm)
+static bool takes_anonymous(const struct auth_request *r, const struct realm *realm, const void *own)
 {
-    return r->anonymous && ((!r->has_user && !r->has_password) || !realm_asks(realm));
+    (void)own;
+    return r->anonymous && ((!r->has_user && !r->has_password) || !realm->asks);
 }
 
 static enum auth_step begin_anonymous(struct auth_login *l, const struct auth_request *r)
@@ -48,22 +50,23 @@ static enum auth_step begin_anonymous(struct auth_login *l, const struct auth_re
     return AUTH_ADMIT;
 }
 
-static const struct auth_backend certificate = {"certificate", takes_certificate, begin_certificate, NULL,
-                                                NULL};
-static const struct auth_backend anonymous = {"anonymous", takes_anonymous, begin_anonymous, NULL, NULL};
-
-/* The first that takes a request has it. */
-static const struct auth_backend *const backends[] = {&auth_password, &certificate, &anonymous};
+const struct auth_backend auth_certificate = {
+    .name = "certificate", .takes = takes_certificate, .begin = begin_certificate};
+const struct auth_backend auth_anonymous = {
+    .name = "anonymous", .takes = takes_anonymous, .begin = begin_anonymous};
 
 /* ---- logins ---- */
 
 static void login_free(struct auth_login *l)
 {
+    if (l->exchange)
+        l->backend->drop(l);
     auth_place_leave(l->place);
     realm_drop(l->realm);
     if (l->password)
         explicit_bzero(l->password, l->password_len);
     free(l->password);
+    buf_free(&l->data);
     free(l->secret);
     free(l->user);
     free(l);
@@ -71,7 +74,7 @@ static void login_free(struct auth_login *l)
 
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why)
 {
-    l->answer = (struct auth_answer){reason, why, NULL};
+    l->answer = (struct auth_answer){.reason = reason, .why = why};
     return AUTH_REFUSE;
 }
 
@@ -86,14 +89,17 @@ static struct auth_answer answer_of(struct auth_login *l, enum auth_step step)
         return l->answer;
     }
     a->counts.admitted++;
+    struct auth_answer answer = {.data = l->data};
+    l->data = (struct buf){0};
     if (!l->user)
-        return (struct auth_answer){0};
-    struct identity *who = mem_alloc(sizeof(*who));
+        return answer;
+    struct identity *who = answer.who = mem_alloc(sizeof(*who));
     who->how = l->backend->name;
+    who->by_method = l->backend->by_method;
     who->user = l->user;
     who->secret = l->secret;
     l->user = l->secret = NULL;
-    return (struct auth_answer){.who = who};
+    return answer;
 }
 
 static void conclude(struct auth_login *l, enum auth_step step)
@@ -120,6 +126,7 @@ static void on_worked(uv_work_t *work, int status)
     struct auth *a = l->auth;
 
     a->running--;
+    l->on_pool = false;
     if (a->stopping || status) {
         login_free(l);
         return;
@@ -142,16 +149,39 @@ static void run_next(struct auth *a)
             continue;
         }
         a->running++;
+        l->on_pool = true;
         uv_queue_work(a->loop, &l->work, on_work, on_worked);
     }
 }
 
-static const struct auth_backend *backend_for(const struct auth *a, const struct auth_request *r)
+/* A method that the client names is that row's alone; the others are tried in their order. */
+static bool is_meant(const struct auth_backend *b, const struct auth_request *r)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
-        if (backends[i]->takes(r, a->realm))
-            return backends[i];
-    return NULL;
+    return b->by_method ? r->has_method && bytes_equal(bytes_of(b->name), r->method) : !r->has_method;
+}
+
+static void choose_backend(struct auth_login *l, const struct auth_request *r)
+{
+    for (size_t i = 0; auth_backends[i] && !l->backend; i++) {
+        const struct auth_backend *b = auth_backends[i];
+        if (!is_meant(b, r) || !b->takes(r, l->realm, l->realm->own[i]))
+            continue;
+        l->backend = b;
+        l->own = l->realm->own[i];
+    }
+}
+
+static enum auth_step begin(struct auth_login *l, const struct auth_request *r)
+{
+    choose_backend(l, r);
+    if (l->backend)
+        return l->backend->begin(l, r);
+    if (r->has_method)
+        return auth_refuse(l, MQTT_BAD_AUTH_METHOD, "unknown authentication method");
+    if (r->has_password || r->has_user)
+        return auth_refuse(l, MQTT_BAD_CREDENTIALS,
+                           "nobody can say whether its user name and password are right");
+    return auth_refuse(l, MQTT_NOT_AUTHORIZED, "this listener takes no anonymous clients");
 }
 
 static struct auth_login *login_new(struct auth *a, const struct auth_request *r)
@@ -171,33 +201,15 @@ static struct auth_login *login_new(struct auth *a, const struct auth_request *r
 /* Half of the places in the queue at most are for one address. */
 static bool has_room(const struct auth *a, const struct auth_login *l)
 {
-    return a->counts.waiting < a->most_waiting && auth_place_inside(l->place) <= (a->most_waiting + 1) / 2;
+    return a->counts.waiting < a->most_waiting && auth_place_waiting(l->place) < (a->most_waiting + 1) / 2;
 }
 
-struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth_done *done, void *arg,
-                              struct auth_answer *answer)
+/* The login goes on, or the answer is there and the login gone. */
+static struct auth_login *settle(struct auth_login *l, enum auth_step step, struct auth_answer *answer)
 {
-    struct auth_login *l = login_new(a, r);
-    enum auth_step step;
-
-    l->backend = backend_for(a, r);
-    if (l->backend)
-        step = l->backend->begin(l, r);
-    else if (r->has_password || r->has_user)
-        step = auth_refuse(l, MQTT_BAD_CREDENTIALS,
-                           "nobody can say whether its user name and password are right");
-    else
-        step = auth_refuse(l, MQTT_NOT_AUTHORIZED, "this listener takes no anonymous clients");
-    if (step == AUTH_WORK && !has_room(a, l)) {
-        a->counts.busy++;
-        step = auth_refuse(l, MQTT_SERVER_BUSY, "too many wait for their passwords to be checked");
-    }
-    if (step == AUTH_WORK) {
-        l->done = done;
-        l->arg = arg;
-        auth_place_queue(l->place, &l->queued);
-        a->counts.waiting++;
-        run_next(a);
+    if (step == AUTH_CONTINUE) {
+        *answer = (struct auth_answer){.reason = MQTT_CONTINUE_AUTH, .data = l->data};
+        l->data = (struct buf){0};
         return l;
     }
     *answer = answer_of(l, step);
@@ -205,15 +217,43 @@ struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth
     return NULL;
 }
 
+struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth_done *done, void *arg,
+                              struct auth_answer *answer)
+{
+    struct auth_login *l = login_new(a, r);
+    enum auth_step step = begin(l, r);
+
+    if (step == AUTH_WORK && !has_room(a, l)) {
+        a->counts.busy++;
+        step = auth_refuse(l, MQTT_SERVER_BUSY, "too many wait for their passwords to be checked");
+    }
+    if (step != AUTH_WORK)
+        return settle(l, step, answer);
+    *answer = (struct auth_answer){0};
+    l->done = done;
+    l->arg = arg;
+    auth_place_queue(l->place, &l->queued);
+    a->counts.waiting++;
+    run_next(a);
+    return l;
+}
+
+struct auth_login *auth_continue(struct auth_login *l, struct bytes data, struct auth_answer *answer)
+{
+    return settle(l, l->backend->go_on(l, data), answer);
+}
+
 void auth_cancel(struct auth_login *l)
 {
     if (!l)
         return;
     l->done = NULL;
-    if (list_empty(&l->queued))
-        return; /* on the pool: it is given up when it comes back */
-    auth_place_unqueue(l->place, &l->queued);
-    l->auth->counts.waiting--;
+    if (l->on_pool)
+        return; /* it is given up when it comes back */
+    if (!list_empty(&l->queued)) {
+        auth_place_unqueue(l->place, &l->queued);
+        l->auth->counts.waiting--;
+    }
     login_free(l);
 }
 
@@ -312,7 +352,7 @@ uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bo
     }
     if (!i) {
         i = *who = mem_alloc(sizeof(*i));
-        i->how = anonymous.name;
+        i->how = auth_anonymous.name;
     }
     i->view = acl_view_get(a->realm->acl, &asking, NULL);
     return MQTT_OK;
@@ -323,7 +363,7 @@ bool auth_still_valid(const struct auth *a, const struct identity *who)
     if (!who || !who->secret)
         return true;
     const struct user *u = users_find(a->realm->users, bytes_of(who->user));
-    return u && u->secret && !strcmp(u->secret, who->secret);
+    return u && user_has_secret(u, who->secret);
 }
 
 bool auth_test(struct auth *a, const char *user, struct bytes client, enum acl_action action,

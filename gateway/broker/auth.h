@@ -21,6 +21,7 @@ struct conf_node;
 struct identity {
     char *user;            /* NULL: anonymous */
     const char *how;       /* "password", "certificate", … */
+    bool by_method;        /* how is an authentication method, by which it can authenticate again */
     char *secret;          /* the entry that it was checked against, when there is one */
     struct acl_view *view; /* NULL: may do everything */
 };
@@ -32,15 +33,18 @@ struct auth_request {
     const char *certificate; /* common name of the verified certificate; NULL: there is none */
     const char *peer;        /* "192.0.2.7:51234" */
     struct bytes user, password;
+    struct bytes method, data; /* of enhanced authentication; has_method */
 };
 
-/* reason 0: admitted as who, which is the receiver's. Else why says it for the log. */
+/* reason 0: admitted as who, which is the receiver's. MQTT_CONTINUE_AUTH: data is for the client, whose
+ * answer goes to auth_continue. Else why says it for the log. */
 struct auth_answer {
     uint8_t reason;
     const char *why;
     struct identity *who;
+    struct buf data; /* the receiver's; also of an admission */
 };
-typedef void auth_done(void *arg, const struct auth_answer *answer);
+typedef void auth_done(void *arg, struct auth_answer *answer);
 
 struct auth *auth_new(uv_loop_t *loop);
 /* Its work on the pool must have come to an end: auth_idle. Logins under way are never answered. */
@@ -50,9 +54,12 @@ void auth_free(struct auth *a);
 /* Takes a checked configuration. 0, or -EINVAL when the users file is no longer right (logged). */
 int auth_load(struct auth *a, const struct conf_node *root);
 
-/* The answer at once (NULL), or a login that is answered through done later. */
+/* The answer at once (NULL), or a login that is answered through done later, unless the answer is
+ * MQTT_CONTINUE_AUTH. */
 struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth_done *done, void *arg,
                               struct auth_answer *answer);
+/* What the client says to the last answer's data. The same. */
+struct auth_login *auth_continue(struct auth_login *l, struct bytes data, struct auth_answer *answer);
 /* done will not be called. NULL is fine. */
 void auth_cancel(struct auth_login *l);
 

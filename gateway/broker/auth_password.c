@@ -9,8 +9,14 @@
 
 enum { PASSWORD_MOST = 1024 };
 
-static bool takes(const struct auth_request *r, const struct realm *realm)
+static bool asks(const struct conf_node *root)
 {
+    return conf_get(root, "users") || users_file_wanted(root);
+}
+
+static bool takes(const struct auth_request *r, const struct realm *realm, const void *own)
+{
+    (void)own;
     return r->has_user && r->has_password && realm->with_users;
 }
 
@@ -53,7 +59,7 @@ static void work(struct auth_login *l)
 static enum auth_step finish(struct auth_login *l)
 {
     const struct user *user = users_find(l->auth->realm->users, bytes_of(l->user));
-    bool there = l->secret && user && user->secret && !strcmp(user->secret, l->secret);
+    bool there = l->secret && user && user_has_secret(user, l->secret);
 
     if (!there || !l->is_right) {
         auth_place_failed(l->place);
@@ -63,4 +69,5 @@ static enum auth_step finish(struct auth_login *l)
     return AUTH_ADMIT;
 }
 
-const struct auth_backend auth_password = {"password", takes, begin, work, finish};
+const struct auth_backend auth_password = {
+    .name = "password", .asks = asks, .takes = takes, .begin = begin, .work = work, .finish = finish};

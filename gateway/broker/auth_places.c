@@ -11,7 +11,7 @@ struct auth_place {
     struct list age; /* in the list of those that nobody is in */
     struct list waiting, turn;
     struct auth_places *all;
-    uint32_t inside;
+    uint32_t inside, waiting_count;
     bool limited;
     uint64_t failures_ms; /* failures still held against it, each MINUTE_MS / per_minute long */
     uint64_t seen_ms;
@@ -148,9 +148,9 @@ void auth_place_failed(struct auth_place *place)
     place->failures_ms += MINUTE_MS / place->all->per_minute;
 }
 
-uint32_t auth_place_inside(const struct auth_place *place)
+uint32_t auth_place_waiting(const struct auth_place *place)
 {
-    return place->inside;
+    return place->waiting_count;
 }
 
 /* ---- turns ---- */
@@ -158,6 +158,7 @@ uint32_t auth_place_inside(const struct auth_place *place)
 void auth_place_queue(struct auth_place *place, struct list *entry)
 {
     list_add_tail(&place->waiting, entry);
+    place->waiting_count++;
     if (list_empty(&place->turn))
         list_add_tail(&place->all->turns, &place->turn);
 }
@@ -165,6 +166,7 @@ void auth_place_queue(struct auth_place *place, struct list *entry)
 void auth_place_unqueue(struct auth_place *place, struct list *entry)
 {
     list_remove(entry);
+    place->waiting_count--;
     if (list_empty(&place->waiting))
         list_remove(&place->turn);
 }
@@ -175,6 +177,7 @@ struct list *auth_places_next(struct auth_places *p)
         return NULL;
     struct auth_place *place = list_entry(list_pop(&p->turns), struct auth_place, turn);
     struct list *entry = list_pop(&place->waiting);
+    place->waiting_count--;
     if (!list_empty(&place->waiting))
         list_add_tail(&p->turns, &place->turn);
     return entry;

@@ -17,6 +17,8 @@ struct realm {
     uint32_t refs;
     struct users *users;
     struct acl *acl;
+    void **own;      /* of each row of auth_backends, what its load has made */
+    bool asks;       /* somebody can be asked for a password or a token */
     bool with_users; /* some are configured, if none */
     bool with_acl;
 };
@@ -24,18 +26,19 @@ struct realm {
 /* NULL when the users file is wrong, which has been logged. */
 struct realm *realm_new(const struct conf_node *root);
 void realm_drop(struct realm *r);
-/* Somebody can be asked for a password. */
-static inline bool realm_asks(const struct realm *r)
-{
-    return r->with_users;
-}
 
-enum auth_step { AUTH_ADMIT, AUTH_REFUSE, AUTH_WORK };
+enum auth_step {
+    AUTH_ADMIT,
+    AUTH_REFUSE,
+    AUTH_WORK,    /* on the pool */
+    AUTH_CONTINUE /* data goes to the client, and it answers */
+};
 
 struct auth_login {
     struct auth *auth;
     struct realm *realm;
     const struct auth_backend *backend;
+    void *own;       /* the row's, of the realm */
     auth_done *done; /* NULL: cancelled */
     void *arg;
     struct list queued;
@@ -45,20 +48,34 @@ struct auth_login {
     char *user;
     uint8_t *password; /* wiped when it is given up */
     size_t password_len;
-    bool is_right;
+    bool is_right, on_pool;
     struct auth_answer answer; /* of AUTH_REFUSE */
     struct password_entry entry;
     char *secret;
     uint8_t key[CRYPTO_SHA256_LEN];
+    struct buf data; /* for the client */
+    void *exchange;  /* the row's, until drop */
 };
 
+/* A way of proving who one is. What is not there may be NULL. */
 struct auth_backend {
     const char *name;
-    bool (*takes)(const struct auth_request *r, const struct realm *realm);
+    bool by_method;        /* by AUTH packets, when the client names it as its authentication method */
+    enum crypto_hash hash; /* what tells apart rows that have their functions in common */
+    /* Does root have what this row asks for (users, keys)? */
+    bool (*asks)(const struct conf_node *root);
+    /* What it keeps of a checked configuration; NULL when it has nothing to do there. */
+    void *(*load)(const struct auth_backend *b, const struct realm *realm, const struct conf_node *root);
+    void (*unload)(void *own);
+    bool (*takes)(const struct auth_request *r, const struct realm *realm, const void *own);
     enum auth_step (*begin)(struct auth_login *l, const struct auth_request *r);
-    void (*work)(struct auth_login *l); /* on the pool, after AUTH_WORK */
+    enum auth_step (*go_on)(struct auth_login *l, struct bytes data); /* after AUTH_CONTINUE */
+    void (*work)(struct auth_login *l);                               /* on the pool, after AUTH_WORK */
     enum auth_step (*finish)(struct auth_login *l);
+    void (*drop)(struct auth_login *l);
 };
+/* The first that takes a request has it. Ends with NULL; generated from objects.mk. */
+extern const struct auth_backend *const auth_backends[];
 
 struct auth {
     uv_loop_t *loop;
@@ -71,8 +88,6 @@ struct auth {
     uint32_t notes, notes_held;
     struct auth_counts counts;
 };
-
-extern const struct auth_backend auth_password;
 
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
 
@@ -95,7 +110,7 @@ struct auth_place *auth_place_enter(struct auth_places *p, const char *peer);
 void auth_place_leave(struct auth_place *place);
 bool auth_place_may_try(struct auth_place *place);
 void auth_place_failed(struct auth_place *place);
-uint32_t auth_place_inside(const struct auth_place *place);
+uint32_t auth_place_waiting(const struct auth_place *place);
 void auth_place_queue(struct auth_place *place, struct list *entry);
 void auth_place_unqueue(struct auth_place *place, struct list *entry);
 struct list *auth_places_next(struct auth_places *p); /* NULL: nobody waits */

@@ -5,11 +5,24 @@
 #include "base/log.h"
 #include "base/users.h"
 #include "broker/auth_private.h"
+#include "broker/auth_service.h"
 
 static void log_report(void *arg, bool is_error, const char *text)
 {
     (void)arg;
     log_line(is_error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "%s", text);
+}
+
+static void load_rows(struct realm *r, const struct conf_node *root)
+{
+    size_t count = 0;
+
+    while (auth_backends[count])
+        count++;
+    r->own = mem_alloc(count * sizeof(*r->own));
+    for (size_t i = 0; i < count; i++)
+        if (auth_backends[i]->load)
+            r->own[i] = auth_backends[i]->load(auth_backends[i], r, root);
 }
 
 struct realm *realm_new(const struct conf_node *root)
@@ -34,6 +47,8 @@ struct realm *realm_new(const struct conf_node *root)
     acl_add_all(r->acl, root);
     r->with_users = file || conf_get(root, "users");
     r->with_acl = conf_get(root, "acl") != NULL;
+    r->asks = auth_conf_asks(root);
+    load_rows(r, root);
 out:
     conf_free(file);
     return r;
@@ -43,6 +58,10 @@ void realm_drop(struct realm *r)
 {
     if (!r || --r->refs)
         return;
+    for (size_t i = 0; auth_backends[i]; i++)
+        if (r->own[i])
+            auth_backends[i]->unload(r->own[i]);
+    free(r->own);
     users_free(r->users);
     acl_drop(r->acl);
     free(r);

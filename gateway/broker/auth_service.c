@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/users.h"
-#include "broker/auth.h"
+#include "broker/auth_private.h"
 #include "broker/users.h"
 #include "service.h"
 
@@ -28,7 +28,10 @@ static const struct conf_row rows[] = {
 
 bool auth_conf_asks(const struct conf_node *root)
 {
-    return conf_get(root, "users") || users_file_wanted(root);
+    for (size_t i = 0; auth_backends[i]; i++)
+        if (auth_backends[i]->asks && auth_backends[i]->asks(root))
+            return true;
+    return false;
 }
 
 /* ---- check ---- */

@@ -379,20 +379,12 @@ static void on_disconnect(struct client *c, const struct mqtt_packet *packet, st
     conn_close(&c->conn);
 }
 
-static void on_auth(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
-{
-    (void)packet;
-    (void)whole;
-    client_refuse(c, MQTT_PROTOCOL_ERROR, "AUTH without an authentication method");
-}
-
 typedef void packet_handler(struct client *c, const struct mqtt_packet *p, struct bytes whole);
 static packet_handler *const handlers[16] = {
-    [MQTT_PUBLISH] = on_publish,         [MQTT_PUBACK] = on_puback,
-    [MQTT_PUBREC] = on_pubrec,           [MQTT_PUBREL] = on_pubrel,
-    [MQTT_PUBCOMP] = on_pubcomp,         [MQTT_SUBSCRIBE] = on_subscribe,
-    [MQTT_UNSUBSCRIBE] = on_unsubscribe, [MQTT_PINGREQ] = on_pingreq,
-    [MQTT_DISCONNECT] = on_disconnect,   [MQTT_AUTH] = on_auth,
+    [MQTT_PUBLISH] = on_publish,         [MQTT_PUBACK] = on_puback,   [MQTT_PUBREC] = on_pubrec,
+    [MQTT_PUBREL] = on_pubrel,           [MQTT_PUBCOMP] = on_pubcomp, [MQTT_SUBSCRIBE] = on_subscribe,
+    [MQTT_UNSUBSCRIBE] = on_unsubscribe, [MQTT_PINGREQ] = on_pingreq, [MQTT_DISCONNECT] = on_disconnect,
+    [MQTT_AUTH] = client_on_auth,
 };
 
 /* ---- reading ---- */
@@ -439,7 +431,9 @@ static void on_packet(struct client *c, struct bytes whole)
         client_on_connect(c, &p.connect, whole);
         return;
     }
-    if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
+    if (c->state == CLIENT_AUTHENTICATING)
+        client_on_early(c, &p);
+    else if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
         client_refuse(c, MQTT_PROTOCOL_ERROR, mqtt_type_name(p.type));
     else
         handlers[p.type](c, &p, whole);
@@ -452,7 +446,7 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
 
     while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
         size_t most = broker_limits(broker_of(c))->packet;
-        if (c->state == CLIENT_NEW && most > FIRST_PACKET_MOST)
+        if (c->state < CLIENT_CONNECTED && most > FIRST_PACKET_MOST)
             most = FIRST_PACKET_MOST;
         if (c->state == CLIENT_NEW && data[done] >> 4 != MQTT_CONNECT) {
             client_refuse(c, MQTT_PROTOCOL_ERROR, "the first packet is not CONNECT"); /* [MQTT-3.1.0-1] */

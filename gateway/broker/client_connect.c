@@ -19,7 +19,7 @@ static struct broker *broker_of(const struct client *c)
     return c->port->broker;
 }
 
-static void refuse_connect(struct client *c, uint8_t reason, const char *why)
+void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
 {
     struct mqtt_packet p = {.type = MQTT_CONNACK};
     char name[160];
@@ -59,19 +59,14 @@ void client_on_bad_connect(struct client *c, uint8_t reason)
 {
     c->version = MQTT_5;
     c->most_packet = SMALLEST_CONNACK;
-    refuse_connect(c, reason, "it cannot be read");
+    client_refuse_connect(c, reason, "it cannot be read");
 }
 
-/* 0 or the reason to refuse; *why for the log and the reason string. */
-static uint8_t judge(const struct client *c, const struct mqtt_connect *p, const char **why)
+uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *p, const char **why)
 {
     if (p->version != c->version) {
         *why = "unknown protocol version"; /* [MQTT-3.1.2-2] */
         return MQTT_BAD_VERSION;
-    }
-    if (p->version == MQTT_5 && mqtt_has(&p->props, MQTT_AUTH_METHOD)) {
-        *why = "unknown authentication method";
-        return MQTT_BAD_AUTH_METHOD;
     }
     if (p->client_id.len && memchr(p->client_id.data, '\1', p->client_id.len)) {
         *why = "control character in the client identifier";
@@ -192,7 +187,7 @@ static void offer_response(const struct client *c, const struct mqtt_connect *p,
 }
 
 /* False when the client takes none that large. */
-static bool send_connack(struct client *c, const struct mqtt_connect *p, bool present, bool assigned,
+static bool send_connack(struct client *c, const struct mqtt_connect *p, bool present, struct bytes auth_data,
                          uint32_t expiry_s)
 {
     const struct broker_limits *limits = broker_limits(broker_of(c));
@@ -208,12 +203,13 @@ static bool send_connack(struct client *c, const struct mqtt_connect *p, bool pr
         if (c->keep_alive != p->keep_alive)
             mqtt_set_number(props, MQTT_SERVER_KEEP_ALIVE, c->keep_alive);
         offer_response(c, p, props, &response);
-        if (assigned)
+        if (!p->client_id.len)
             mqtt_set_text(props, MQTT_ASSIGNED_CLIENT_ID,
                           (struct bytes){(const uint8_t *)c->session->name, c->session->name_len});
         if (expiry_s != mqtt_number(&p->props, MQTT_SESSION_EXPIRY, 0))
             mqtt_set_number(props, MQTT_SESSION_EXPIRY, expiry_s);
     }
+    client_set_auth(c, props, auth_data);
     bool sent = client_send_held(c, &answer, c->connack);
     buf_free(&response);
     return sent;
@@ -237,8 +233,7 @@ static uint8_t judge_rights(struct client *c, const struct mqtt_connect *p, stru
     return reason;
 }
 
-/* The client is who it says it is. */
-static void admit(struct client *c, const struct mqtt_connect *p)
+void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes auth_data)
 {
     struct broker *b = broker_of(c);
     const char *why = NULL;
@@ -256,13 +251,13 @@ static void admit(struct client *c, const struct mqtt_connect *p)
     }
     uint8_t reason = judge_rights(c, p, id, &why);
     if (reason) {
-        refuse_connect(c, reason, why);
+        client_refuse_connect(c, reason, why);
         return;
     }
     uint32_t expiry_s = expiry_of(c, p);
     int err = find_session(c, p, id, expiry_s, &present);
     if (err) {
-        refuse_connect(c, MQTT_SERVER_UNAVAILABLE, "as many sessions as limits.sessions allows");
+        client_refuse_connect(c, MQTT_SERVER_UNAVAILABLE, "as many sessions as limits.sessions allows");
         return;
     }
     c->state = CLIENT_CONNECTED;
@@ -270,7 +265,7 @@ static void admit(struct client *c, const struct mqtt_connect *p)
     set_session(c, p, expiry_s, present);
     if (present)
         client_review(c); /* the rules may have changed while it was away */
-    bool told = send_connack(c, p, present, !p->client_id.len, expiry_s);
+    bool told = send_connack(c, p, present, auth_data, expiry_s);
     uint32_t window = broker_limits(b)->inflight;
     uint32_t theirs = p->version == MQTT_5 ? mqtt_number(&p->props, MQTT_RECEIVE_MAXIMUM, 65535) : 65535;
     session_attach(c->session, &client_session_ops, c, (uint16_t)(theirs < window ? theirs : window));
@@ -284,112 +279,15 @@ static void admit(struct client *c, const struct mqtt_connect *p)
     conn_close(&c->conn);
 }
 
-/* ---- who it is ---- */
-
-/* A CONNECT that waits for its answer. */
-struct client_login {
-    struct auth_login *under_way;
-    size_t len;
-    uint8_t packet[];
-};
-
-static void forget_login(struct client *c)
-{
-    if (!c->login)
-        return;
-    explicit_bzero(c->login->packet, c->login->len); /* a password is in it */
-    free(c->login);
-    c->login = NULL;
-}
-
-void client_cancel_login(struct client *c)
-{
-    if (c->login)
-        auth_cancel(c->login->under_way);
-    forget_login(c);
-}
-
-static void conclude(struct client *c, const struct mqtt_connect *p, const struct auth_answer *answer)
-{
-    if (answer->reason) {
-        refuse_connect(c, answer->reason, answer->why);
-        return;
-    }
-    c->who = answer->who;
-    admit(c, p);
-}
-
-static void on_answer(void *arg, const struct auth_answer *answer)
-{
-    struct client *c = arg;
-    struct client_login *login = c->login;
-    struct mqtt_packet packet;
-    uint8_t why;
-
-    c->login = NULL;
-    if (!mqtt_decode(login->packet, login->len, c->version, &packet, &why)) /* as it was the first time */
-        conclude(c, &packet.connect, answer);
-    c->login = login;
-    forget_login(c);
-    if (c->state != CLIENT_CLOSED)
-        client_unhold(c, HOLD_LOGIN);
-}
-
-/* Nothing more is read from the client until it is known who it is. */
-static void wait_for_answer(struct client *c, struct auth_login *under_way, struct bytes whole)
-{
-    c->login = mem_alloc(sizeof(*c->login) + whole.len);
-    c->login->under_way = under_way;
-    c->login->len = whole.len;
-    memcpy(c->login->packet, whole.data, whole.len);
-    c->state = CLIENT_AUTHENTICATING;
-    client_hold(c, HOLD_LOGIN);
-}
-
-void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole)
-{
-    const char *why = NULL;
-    char peer[64], name[USER_NAME_MOST + 2];
-    struct auth_answer answer;
-
-    c->version = p->version > MQTT_5 ? MQTT_5 : p->version < MQTT_3_1 ? MQTT_3_1 : p->version;
-    if (c->version == MQTT_5 && p->version == MQTT_5) {
-        c->most_packet = mqtt_number(&p->props, MQTT_MAXIMUM_PACKET_SIZE, 0);
-        c->most_aliases = (uint16_t)mqtt_number(&p->props, MQTT_TOPIC_ALIAS_MAXIMUM, 0);
-        c->no_problem_info = !mqtt_number(&p->props, MQTT_REQUEST_PROBLEM_INFO, 1);
-    }
-    c->bridge = p->bridge;
-    uint8_t reason = judge(c, p, &why);
-    if (reason) {
-        refuse_connect(c, reason, why);
-        return;
-    }
-    conn_peer(&c->conn, peer);
-    struct auth_request request = {
-        .has_user = p->has_user,
-        .has_password = p->has_password,
-        .anonymous = c->port->anonymous,
-        .certificate = c->port->certificates && conn_peer_name(&c->conn, name, sizeof(name)) ? name : NULL,
-        .peer = peer,
-        .user = p->user,
-        .password = p->password,
-    };
-    struct auth_login *under_way = auth_begin(c->port->auth, &request, on_answer, c, &answer);
-    if (under_way)
-        wait_for_answer(c, under_way, whole);
-    else
-        conclude(c, p, &answer);
-}
-
 /* One and a half times the keepalive without a packet ends the connection ([MQTT-3.1.2-24]). The timer is
  * only moved when it fires: packets cost it nothing. */
 void client_keep_alive(struct client *c)
 {
     struct broker_stats *stats = broker_stats(broker_of(c));
 
-    if (c->state == CLIENT_NEW) {
+    if (c->state == CLIENT_NEW || client_owes_auth(c)) {
         stats->connect_timeouts++;
-        client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT in time");
+        client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT or no end of its authentication in time");
         return;
     }
     if (c->state == CLIENT_AUTHENTICATING) { /* it is we who have not answered yet */

@@ -25,7 +25,7 @@ struct client {
     uint64_t seen_ms;           /* loop time of the last whole packet */
     store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
     struct identity *who;       /* NULL: without a name, and may do everything */
-    struct client_login *login; /* while CLIENT_AUTHENTICATING */
+    struct client_login *login; /* while it is being found out who it is, for the first time or again */
     struct aliases *aliases;    /* NULL: none used yet */
     store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
     uint32_t unacked[2];
@@ -62,17 +62,31 @@ void client_refuse(struct client *c, uint8_t reason, const char *why);
 void client_name(const struct client *c, char out[160]);
 
 /* client_write.c: all above; client_connect.c: */
-void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole);
+uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *p, const char **why);
+void client_refuse_connect(struct client *c, uint8_t reason, const char *why);
+/* It is who it says it is. auth_data: for CONNACK. */
+void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes auth_data);
 /* A CONNECT of MQTT 5 that cannot be read. */
 void client_on_bad_connect(struct client *c, uint8_t reason);
 /* A payload that claims to be UTF-8 and is not; and what to say of it. */
 bool client_bad_format(const struct mqtt_props *p, struct bytes payload);
 extern const char client_not_text[];
-/* The connection is gone. */
-void client_cancel_login(struct client *c);
 /* Leaves the session: will says whether it is due. */
 void client_leave(struct client *c, bool will);
 void client_keep_alive(struct client *c);
+
+/* client_login.c: who it is. */
+void client_on_connect(struct client *c, const struct mqtt_connect *p, struct bytes whole);
+/* A packet that comes before CONNACK. */
+void client_on_early(struct client *c, const struct mqtt_packet *p);
+/* AUTH of one that is connected. */
+void client_on_auth(struct client *c, const struct mqtt_packet *packet, struct bytes whole);
+/* It has begun to authenticate, and we wait for its next packet. */
+bool client_owes_auth(const struct client *c);
+/* The method and data in CONNACK or AUTH, of who authenticates by a method. */
+void client_set_auth(const struct client *c, struct mqtt_props *props, struct bytes data);
+/* The connection is gone. */
+void client_cancel_login(struct client *c);
 
 /* auth_client.c: what it may do. client_may_subscribe: 0, or the reason for SUBACK; *qos may become less.
  * client_review: takes subscriptions and a will that are not allowed any more; true when subscriptions went.

@@ -338,9 +338,9 @@ bool session_unsubscribe(struct session *s, struct bytes filter)
 
     if (!sub)
         return false;
-    subscription_free(sub);
     if (s->no)
-        store_subscription_remove(s->broker->store, s->no, filter);
+        store_subscription_remove(s->broker->store, s->no, filter); /* which may be sub's own */
+    subscription_free(sub);
     return true;
 }
 

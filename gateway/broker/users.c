@@ -27,6 +27,38 @@ const struct user *users_find(const struct users *u, struct bytes name)
     return n ? container_of(n, const struct user, by_name) : NULL;
 }
 
+const struct scram_verifier *user_scram(const struct user *u, enum crypto_hash hash)
+{
+    for (size_t i = 0; i < u->scram_count; i++)
+        if (u->scram[i].hash == hash)
+            return &u->scram[i];
+    return NULL;
+}
+
+const struct user *users_with_scram(const struct users *u, enum crypto_hash hash)
+{
+    const struct user *first = NULL;
+
+    for (struct map_node *n = map_next(&u->by_name, NULL); n; n = map_next(&u->by_name, n)) {
+        const struct user *one = container_of(n, struct user, by_name);
+        if (user_scram(one, hash) && (!first || strcmp(one->name, first->name) < 0))
+            first = one;
+    }
+    return first;
+}
+
+bool user_has_secret(const struct user *u, const char *secret)
+{
+    bool found = u->secret && !strcmp(u->secret, secret);
+
+    for (size_t i = 0; i < u->scram_count && !found; i++) {
+        char *text = scram_text(&u->scram[i]);
+        found = !strcmp(text, secret);
+        free(text);
+    }
+    return found;
+}
+
 const struct user *users_stand_in(const struct users *u, struct bytes name)
 {
     if (!u->with_password_count)

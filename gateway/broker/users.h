@@ -24,6 +24,12 @@ struct users;
 struct users *users_new(const struct conf_node *const *roots, size_t count);
 void users_free(struct users *u);
 const struct user *users_find(const struct users *u, struct bytes name);
+/* Does secret, the text of an entry or a verifier, still stand for this user? */
+bool user_has_secret(const struct user *u, const char *secret);
+/* The verifier of that mechanism; NULL when it has none. */
+const struct scram_verifier *user_scram(const struct user *u, enum crypto_hash hash);
+/* The first user by name who has one; NULL when nobody has. */
+const struct user *users_with_scram(const struct users *u, enum crypto_hash hash);
 /* A user with a password, always the same one for a name: so that a name that nobody has is checked as long
  * as one that somebody has. NULL when nobody has a password. */
 const struct user *users_stand_in(const struct users *u, struct bytes name);

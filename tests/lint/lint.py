@@ -34,6 +34,7 @@ PLACES = {
     r"modbus(/modbus)?\.h": r"drivers/modbus/\w+\.c",
     r"libconfig\.h": r"gateway/base/conf\w*\.c",
     r"libserialport\.h": r"drivers/port\w*\.c",
+    r"gsasl\.h": r"gateway/broker/auth_scram\.c",
     r"systemd/.*": r"gateway/notify_systemd\.c",
     r"http_parser\.h": r"gateway/net/http\w*\.c",
     r"wslay/.*": r"gateway/net/ws\w*\.c",
