@@ -192,7 +192,7 @@ def idle(kinds, work, seconds, results):
     brokers = [kind(work) for kind in kinds]
     for b in brokers:
         b.start()
-    time.sleep(2)
+    time.sleep(15)  # until whoever connected to see that it listens is forgotten
     before = [(b.wakeups(), b.cpu()) for b in brokers]
     time.sleep(seconds)
     for b, (wakeups, cpu) in zip(brokers, before):
