@@ -21,25 +21,6 @@ static struct broker *broker_of(const struct client *c)
     return c->port->broker;
 }
 
-struct client_port *client_port_new(const char *name, struct broker *b)
-{
-    struct client_port *p = mem_alloc(sizeof(*p));
-
-    p->name = mem_strdup(name);
-    p->broker = b;
-    p->refs = 1;
-    list_init(&p->all);
-    return p;
-}
-
-void client_port_drop(struct client_port *p)
-{
-    if (!p || --p->refs)
-        return;
-    free(p->name);
-    free(p);
-}
-
 void client_name(const struct client *c, char out[160])
 {
     char peer[64];
@@ -445,7 +426,7 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
     size_t done = 0, header, total;
 
     while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
-        size_t most = broker_limits(broker_of(c))->packet;
+        size_t most = client_port_packet(c->port);
         if (c->state < CLIENT_CONNECTED && most > FIRST_PACKET_MOST)
             most = FIRST_PACKET_MOST;
         if (c->state == CLIENT_NEW && data[done] >> 4 != MQTT_CONNECT) {
@@ -454,6 +435,7 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         }
         int found = mqtt_frame(data + done, len - done, most, &header, &total);
         if (found < 0) {
+            c->port->refused[REFUSED_PACKET] += found == -EMSGSIZE;
             client_refuse(c, found == -EMSGSIZE ? MQTT_PACKET_TOO_LARGE : MQTT_MALFORMED, "packet length");
             break;
         }
@@ -469,9 +451,10 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
 
 /* ---- life ---- */
 
+/* CONNECT is the client's first word. */
 static void on_open(struct conn *conn)
 {
-    (void)conn; /* CONNECT is the client's first word */
+    client_port_opened(container_of(conn, struct client, conn));
 }
 
 static void on_drain(struct conn *conn)
@@ -492,9 +475,7 @@ static void on_close(struct conn *conn, const char *why)
     timer_stop(&c->timer);
     client_cancel_login(c);
     list_remove(&c->waiter.link);
-    list_remove(&c->in_port);
-    c->port->clients--;
-    broker_stats(broker_of(c))->clients--;
+    client_port_left(c, why);
     if (why) {
         client_name(c, name);
         log_debug("%s: %s", name, why);
@@ -512,68 +493,4 @@ static void on_gone(struct conn *conn)
     free(c);
 }
 
-static const struct conn_events events = {on_open, on_data, on_drain, on_close, on_gone};
-
-static void on_timer(struct timer *t)
-{
-    client_keep_alive(container_of(t, struct client, timer));
-}
-
-static void on_calm(struct broker_waiter *w)
-{
-    client_unhold(container_of(w, struct client, waiter), HOLD_STORE);
-}
-
-void client_accept(struct client_port *p, uv_stream_t *server)
-{
-    struct broker *b = p->broker;
-    struct broker_stats *stats = broker_stats(b);
-    struct client *c = mem_alloc(sizeof(*c));
-
-    c->port = p;
-    c->version = MQTT_3_1_1;
-    c->waiter.calm = on_calm;
-    list_init(&c->waiter.link);
-    list_init(&c->in_port);
-    timer_init(&c->timer, on_timer);
-    c->conn.high = broker_limits(b)->reader_backlog;
-    if (conn_accept(&c->conn, broker_net(b), server, &p->layers, &events) != 0) {
-        free(c);
-        return;
-    }
-    p->refs++;
-    p->clients++;
-    list_add_tail(&p->all, &c->in_port);
-    timer_start(broker_timers(b), &c->timer, broker_limits(b)->connect_ms / 1000);
-    if (++stats->clients > stats->clients_most)
-        stats->clients_most = stats->clients;
-    if (stats->clients > broker_limits(b)->clients) {
-        stats->refused_connects++;
-        log_debug("listener %s: too many clients", p->name);
-        conn_abort(&c->conn);
-    }
-}
-
-static void disconnect(struct client *c, uint8_t reason)
-{
-    struct mqtt_packet p = {.type = MQTT_DISCONNECT};
-
-    p.ack.reason = reason;
-    client_send_last(c, &p);
-    conn_close(&c->conn);
-}
-
-void client_port_disconnect(struct client_port *p, uint8_t reason)
-{
-    list_for_safe(it, &p->all) disconnect(list_entry(it, struct client, in_port), reason);
-}
-
-void client_port_disconnect_held(struct client_port *p, uint8_t reason)
-{
-    list_for_safe(it, &p->all)
-    {
-        struct client *c = list_entry(it, struct client, in_port);
-        if (conn_holds(&c->conn))
-            disconnect(c, reason);
-    }
-}
+const struct conn_events client_events = {on_open, on_data, on_drain, on_close, on_gone};

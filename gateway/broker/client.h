@@ -14,6 +14,25 @@
 
 struct client;
 
+/* What bounds one listener; 0: what bounds all of them, of rate: nothing. */
+struct client_limits {
+    uint32_t packet;      /* bytes; largest packet taken */
+    uint32_t connections; /* at a time */
+    uint32_t rate;        /* connections a second of one address */
+    uint32_t connect_ms;  /* from connecting to CONNECT */
+};
+
+enum client_refusal {
+    REFUSED_CLIENTS,     /* as many as all listeners may have */
+    REFUSED_CONNECTIONS, /* as many as this one may have */
+    REFUSED_RATE,
+    REFUSED_TIME,
+    REFUSED_PACKET,
+    REFUSED_HANDSHAKE, /* of TLS, WebSocket or PROXY */
+    REFUSALS
+};
+extern const char *const client_refusal_names[REFUSALS];
+
 /* What the clients of one listener have in common; outlives them (reference counted by them). */
 struct client_port {
     char *name; /* its bind text, for logs and status */
@@ -23,13 +42,22 @@ struct client_port {
     bool anonymous;    /* without user name or certificate */
     bool certificates; /* a client certificate was required; its common name is the user */
     bool loopback;     /* only this box can reach it */
+    struct client_limits limits;
     uint32_t refs;
     uint32_t clients;
-    struct list all; /* its clients */
+    uint64_t refused[REFUSALS];
+
+    /* private */
+    struct list all;       /* its clients */
+    struct places *places; /* that have connected lately; NULL: nobody counts them */
+    uint32_t telling;      /* of the clients, those that will be refused at CONNECT */
+    uint32_t told;         /* how many began so in the second from told_ms on */
+    uint64_t told_ms;
 };
 
 struct client_port *client_port_new(const char *name, struct broker *b);
 void client_port_drop(struct client_port *p);
+void client_port_limit(struct client_port *p, const struct client_limits *limits);
 
 /* A stream waits on server (listener_taker). */
 void client_accept(struct client_port *p, uv_stream_t *server);

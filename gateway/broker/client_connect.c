@@ -68,6 +68,9 @@ uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *
         *why = "unknown protocol version"; /* [MQTT-3.1.2-2] */
         return MQTT_BAD_VERSION;
     }
+    uint8_t turned_away = client_port_refusal(c, why);
+    if (turned_away)
+        return turned_away;
     if (p->client_id.len && memchr(p->client_id.data, '\1', p->client_id.len)) {
         *why = "control character in the client identifier";
         return MQTT_BAD_CLIENT_ID;
@@ -197,7 +200,7 @@ static bool send_connack(struct client *c, const struct mqtt_connect *p, bool pr
 
     answer.connack.session_present = present;
     if (c->version == MQTT_5) {
-        mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, limits->packet);
+        mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, client_port_packet(c->port));
         mqtt_set_number(props, MQTT_TOPIC_ALIAS_MAXIMUM, ALIASES_IN);
         mqtt_set_number(props, MQTT_RECEIVE_MAXIMUM, limits->receive);
         if (c->keep_alive != p->keep_alive)
@@ -287,11 +290,12 @@ void client_keep_alive(struct client *c)
 
     if (c->state == CLIENT_NEW || client_owes_auth(c)) {
         stats->connect_timeouts++;
+        c->port->refused[REFUSED_TIME]++;
         client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT or no end of its authentication in time");
         return;
     }
     if (c->state == CLIENT_AUTHENTICATING) { /* it is we who have not answered yet */
-        timer_start(broker_timers(broker_of(c)), &c->timer, broker_limits(broker_of(c))->connect_ms / 1000);
+        timer_start(broker_timers(broker_of(c)), &c->timer, client_port_connect_s(c->port));
         return;
     }
     if (!c->keep_alive || c->state != CLIENT_CONNECTED)

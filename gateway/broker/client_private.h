@@ -38,6 +38,8 @@ struct client {
     bool bridge;           /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
     uint16_t most_aliases; /* that it lets us use */
     bool no_problem_info;  /* it wants no reason strings */
+    bool open;             /* all layers stand */
+    uint8_t refusal;       /* 1 + enum client_refusal: what it is told at CONNECT */
 };
 
 /* The lane of what waits for nothing. Still nothing overtakes CONNACK ([MQTT-3.2.0-1]). */
@@ -60,6 +62,18 @@ void client_unhold(struct client *c, enum client_hold why);
 void client_refuse(struct client *c, uint8_t reason, const char *why);
 /* "client plant7-hmi (192.0.2.7:51234)". */
 void client_name(const struct client *c, char out[160]);
+
+/* client.c */
+extern const struct conn_events client_events;
+
+/* client_port.c. All layers stand; the connection is gone (why: NULL when we have closed it). */
+void client_port_opened(struct client *c);
+void client_port_left(struct client *c, const char *why);
+/* What it is to be told in CONNACK, 0: nothing; *why for people. */
+uint8_t client_port_refusal(const struct client *c, const char **why);
+/* In force: bytes; s. */
+uint32_t client_port_packet(const struct client_port *p);
+uint32_t client_port_connect_s(const struct client_port *p);
 
 /* client_write.c: all above; client_connect.c: */
 uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *p, const char **why);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/auth_service.h"
@@ -31,6 +32,14 @@ const struct conf_row port_rows[] = {
     {"protocol", CONF_CHOICE, .def = "mqtt", .choices = (const char *const[]){"mqtt", "http", NULL},
      .help = "what is spoken; http: MQTT over WebSocket at " WS_PATH},
     {"tls", CONF_GROUP, .rows = tls_rows, .help = "TLS; without it, plain"},
+    {"max_packet", CONF_SIZE, .min = 1024, .max = 268435460,
+     .help = "largest MQTT packet taken here; at most, and unless given, limits.packet"},
+    {"max_connections", CONF_INT, .min = 1, .max = LIMIT_CLIENTS,
+     .help = "connections at a time; without it, limits.clients bounds all listeners together"},
+    {"connect_rate", CONF_INT, .min = 1, .max = 1000,
+     .help = "connections a second of one address (of IPv6, of one /64), as many at once; without it, any"},
+    {"connect_timeout", CONF_DURATION, .min = 1000, .max = 600000,
+     .help = "from connecting to the MQTT CONNECT, handshakes included; without it, limits.connect_timeout"},
     {"origins", CONF_STRINGS,
      .help = "with protocol = \"http\": whose pages may connect, as browsers tell it "
              "(\"https://hmi.example.com\"), "
@@ -253,6 +262,10 @@ static int port_settings(struct port *p, const struct conf_node *l)
         .tls = context,
         .ws = conf_int(l, "protocol") == PROTOCOL_HTTP ? &p->ws : NULL,
     };
+    client_port_limit(clients, &(struct client_limits){(uint32_t)conf_int(l, "max_packet"),
+                                                       (uint32_t)conf_int(l, "max_connections"),
+                                                       (uint32_t)conf_int(l, "connect_rate"),
+                                                       (uint32_t)conf_int(l, "connect_timeout")});
     clients->auth = self.gw->auth;
     clients->anonymous = conf_bool(l, "anonymous");
     clients->loopback = is_local(l);
@@ -371,6 +384,18 @@ void ports_free(void)
         port_free(list_entry(it, struct port, link));
 }
 
+static void status_refused(const struct client_port *p, cJSON *into)
+{
+    cJSON *by = cJSON_AddObjectToObject(into, "refused_by");
+    uint64_t all = 0;
+
+    for (int i = 0; i < REFUSALS; i++) {
+        all += p->refused[i];
+        cJSON_AddNumberToObject(by, client_refusal_names[i], (double)p->refused[i]);
+    }
+    cJSON_AddNumberToObject(into, "refused", (double)all);
+}
+
 void ports_status(cJSON *into)
 {
     cJSON *all = cJSON_AddArrayToObject(into, "listeners");
@@ -385,5 +410,6 @@ void ports_status(cJSON *into)
         cJSON_AddBoolToObject(one, "tls", p->clients->layers.tls != NULL);
         cJSON_AddNumberToObject(one, "port", listener_port(p->listener));
         cJSON_AddNumberToObject(one, "clients", p->clients->clients);
+        status_refused(p->clients, one);
     }
 }

@@ -80,8 +80,13 @@ static const struct column bridge_columns[] = {
 };
 
 static const struct column listener_columns[] = {
-    {"ADDRESS", "bind", WORD}, {"PROTOCOL", "protocol", WORD}, {"TLS", "tls", YES},
-    {"STATE", "state", STATE}, {">CLIENTS", "clients", COUNT}, {0},
+    {"ADDRESS", "bind", WORD},
+    {"PROTOCOL", "protocol", WORD},
+    {"TLS", "tls", YES},
+    {"STATE", "state", STATE},
+    {">CLIENTS", "clients", COUNT},
+    {">REFUSED", "refused", FAULTS},
+    {0},
 };
 
 struct view {

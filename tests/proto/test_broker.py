@@ -436,9 +436,9 @@ def test_reader_that_stops_reading(tmp_path):
 def test_too_many_clients(tmp_path):
     d = Sluiced(tmp_path, "limits = { clients = 3; };").start()
     three = [client(d.port, f"c{i}") for i in range(3)]
-    assert Raw(d.port, connect("four")).closed()
+    assert Raw(d.port, connect("four")).expect(CONNACK).body == b"\0\3"
     three[0].close()
-    wait_for(lambda: Raw(d.port, connect("five")).read() is not None, what="a free place")
+    wait_for(lambda: Raw(d.port, connect("five")).read().body == b"\0\0", what="a free place")
     three[1].quiet()
     assert d.stop() == 0
 

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A listener's clients as a whole: who may come, and how all of them go. */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "broker/client_private.h"
+#include "broker/places.h"
+
+enum {
+    PLACES_MOST = 4096, /* addresses that are remembered for one listener, 100 bytes each */
+    SECOND_MS = 1000,
+    TELLING_MOST = 64, /* who is refused may stay for its CONNECT, to be told: so many at a time, */
+    TOLD_MOST = 10,    /* and so many more a second, for each costs a handshake */
+};
+
+static const struct {
+    uint8_t reason;
+    const char *why;
+} turned_away[] = {
+    [REFUSED_CLIENTS] = {MQTT_SERVER_BUSY, "as many clients as limits.clients allows"},
+    [REFUSED_CONNECTIONS] = {MQTT_QUOTA_EXCEEDED, "as many connections as this listener allows"},
+    [REFUSED_RATE] = {MQTT_CONNECTION_RATE,
+                      "more connections a second from this address than this listener allows"},
+};
+
+const char *const client_refusal_names[REFUSALS] = {"clients",         "connections", "rate",
+                                                    "connect_timeout", "packet",      "handshake"};
+
+struct client_port *client_port_new(const char *name, struct broker *b)
+{
+    struct client_port *p = mem_alloc(sizeof(*p));
+
+    p->name = mem_strdup(name);
+    p->broker = b;
+    p->refs = 1;
+    list_init(&p->all);
+    return p;
+}
+
+void client_port_drop(struct client_port *p)
+{
+    if (!p || --p->refs)
+        return;
+    places_free(p->places);
+    free(p->name);
+    free(p);
+}
+
+void client_port_limit(struct client_port *p, const struct client_limits *limits)
+{
+    p->limits = *limits;
+    if (limits->rate && !p->places)
+        p->places = places_new(broker_loop(p->broker), PLACES_MOST, SECOND_MS, sizeof(struct place));
+    if (p->places)
+        places_limit(p->places, limits->rate);
+}
+
+uint32_t client_port_packet(const struct client_port *p)
+{
+    uint32_t all = broker_limits(p->broker)->packet;
+
+    return p->limits.packet && p->limits.packet < all ? p->limits.packet : all;
+}
+
+uint32_t client_port_connect_s(const struct client_port *p)
+{
+    return (p->limits.connect_ms ? p->limits.connect_ms : broker_limits(p->broker)->connect_ms) / 1000;
+}
+
+/* ---- who comes ---- */
+
+static bool may_tell(struct client_port *p)
+{
+    uint64_t now = uv_now(broker_loop(p->broker));
+
+    if (now - p->told_ms >= SECOND_MS) {
+        p->told_ms = now;
+        p->told = 0;
+    }
+    return p->telling < TELLING_MOST && p->told < TOLD_MOST;
+}
+
+static void turn_away(struct client *c, enum client_refusal what)
+{
+    struct client_port *p = c->port;
+    char peer[64];
+
+    conn_peer(&c->conn, peer);
+    p->refused[what]++;
+    auth_note(p->auth, "listener %s: %s turned away: %s", p->name, peer, turned_away[what].why);
+    if (!may_tell(p)) {
+        broker_stats(p->broker)->refused_connects++;
+        conn_abort(&c->conn);
+        return;
+    }
+    p->telling++;
+    p->told++;
+    c->refusal = (uint8_t)(what + 1);
+}
+
+uint8_t client_port_refusal(const struct client *c, const char **why)
+{
+    if (!c->refusal)
+        return MQTT_OK;
+    *why = turned_away[c->refusal - 1].why;
+    return turned_away[c->refusal - 1].reason;
+}
+
+static bool over_rate(const struct client *c)
+{
+    struct client_port *p = c->port;
+    char peer[64];
+
+    if (!p->limits.rate)
+        return false;
+    conn_peer(&c->conn, peer);
+    struct place *place = place_enter(p->places, peer);
+    bool may = place_may(place);
+    if (may)
+        place_spend(place);
+    place_leave(place);
+    return !may;
+}
+
+static void judge(struct client *c)
+{
+    const struct client_port *p = c->port;
+    uint32_t here = p->clients - p->telling;
+
+    if (broker_stats(p->broker)->clients > broker_limits(p->broker)->clients)
+        turn_away(c, REFUSED_CLIENTS);
+    else if (p->limits.connections && here > p->limits.connections)
+        turn_away(c, REFUSED_CONNECTIONS);
+    else if (!p->layers.proxy && over_rate(c))
+        turn_away(c, REFUSED_RATE);
+}
+
+static void on_timer(struct timer *t)
+{
+    client_keep_alive(container_of(t, struct client, timer));
+}
+
+static void on_calm(struct broker_waiter *w)
+{
+    client_unhold(container_of(w, struct client, waiter), HOLD_STORE);
+}
+
+void client_accept(struct client_port *p, uv_stream_t *server)
+{
+    struct broker *b = p->broker;
+    struct broker_stats *stats = broker_stats(b);
+    struct client *c = mem_alloc(sizeof(*c));
+
+    c->port = p;
+    c->version = MQTT_3_1_1;
+    c->waiter.calm = on_calm;
+    list_init(&c->waiter.link);
+    list_init(&c->in_port);
+    timer_init(&c->timer, on_timer);
+    c->conn.high = broker_limits(b)->reader_backlog;
+    if (conn_accept(&c->conn, broker_net(b), server, &p->layers, &client_events) != 0) {
+        free(c);
+        return;
+    }
+    p->refs++;
+    p->clients++;
+    list_add_tail(&p->all, &c->in_port);
+    timer_start(broker_timers(b), &c->timer, client_port_connect_s(p));
+    if (++stats->clients > stats->clients_most)
+        stats->clients_most = stats->clients;
+    judge(c);
+}
+
+/* A proxy has told by now where the peer is. */
+void client_port_opened(struct client *c)
+{
+    c->open = true;
+    if (c->port->layers.proxy && !c->refusal && over_rate(c))
+        turn_away(c, REFUSED_RATE);
+}
+
+/* ---- who goes ---- */
+
+void client_port_left(struct client *c, const char *why)
+{
+    struct client_port *p = c->port;
+    char peer[64];
+
+    list_remove(&c->in_port);
+    p->clients--;
+    p->telling -= c->refusal != 0;
+    broker_stats(p->broker)->clients--;
+    if (!why || c->open)
+        return;
+    p->refused[REFUSED_HANDSHAKE]++;
+    conn_peer(&c->conn, peer);
+    auth_note(p->auth, "listener %s: %s: %s", p->name, peer, why);
+}
+
+static void disconnect(struct client *c, uint8_t reason)
+{
+    struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+
+    p.ack.reason = reason;
+    client_send_last(c, &p);
+    conn_close(&c->conn);
+}
+
+void client_port_disconnect(struct client_port *p, uint8_t reason)
+{
+    list_for_safe(it, &p->all) disconnect(list_entry(it, struct client, in_port), reason);
+}
+
+void client_port_disconnect_held(struct client_port *p, uint8_t reason)
+{
+    list_for_safe(it, &p->all)
+    {
+        struct client *c = list_entry(it, struct client, in_port);
+        if (conn_holds(&c->conn))
+            disconnect(c, reason);
+    }
+}
