@@ -39,6 +39,8 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
 void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record);
 void session_save_subscription(const struct subscription *sub);
 bool session_inbound_restore(struct session *s, uint16_t id);
+/* Another may have it; s is not found any more. */
+void session_give_up_name(struct session *s);
 /* In memory only; the disk keeps what it has. */
 void session_free(struct session *s);
 /* The number of a purged session may be used again. arg: the broker. */

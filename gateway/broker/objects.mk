@@ -18,6 +18,7 @@ obj-y += gateway/broker/client_port.o
 obj-y += gateway/broker/client_write.o
 obj-y += gateway/broker/deliveries.o
 obj-y += gateway/broker/message.o
+obj-y += gateway/broker/share_leave.o
 obj-y += gateway/broker/notes.o
 obj-y += gateway/broker/places.o
 obj-y += gateway/broker/ports.o

@@ -3,6 +3,7 @@
 #include "broker/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,9 @@ static void on_expiry(struct timer *t)
 {
     struct session *s = container_of(t, struct session, expiry);
 
-    session_fire_will(s); /* [MQTT-3.1.2-8]: the session's end also ends the delay */
+    if (s->ops)
+        session_detach(s); /* it is handing over its queue, see share.h */
+    session_fire_will(s);  /* [MQTT-3.1.2-8]: the session's end also ends the delay */
     session_end(s);
 }
 
@@ -85,6 +88,25 @@ int session_new(struct session **out, struct broker *b, struct bytes name, bool 
     return 0;
 }
 
+void session_give_up_name(struct session *s)
+{
+    map_remove(&s->broker->sessions, &s->by_name);
+    map_insert(&s->broker->sessions, &s->by_name, map_hash_u64(s->key)); /* which is no name's */
+    s->expiry_s = 0;
+    s->nameless = true;
+    session_save(s);
+}
+
+/* On disk every session has a name. */
+static void write_name(const struct session *s, struct buf *record)
+{
+    char made[32];
+    int len = snprintf(made, sizeof(made), "\1leaving:%u", s->no);
+
+    buf_u16(record, s->nameless ? (uint16_t)len : s->name_len);
+    buf_append(record, s->nameless ? made : s->name, s->nameless ? (size_t)len : s->name_len);
+}
+
 void session_save(struct session *s)
 {
     struct buf record = {0};
@@ -93,8 +115,7 @@ void session_save(struct session *s)
         return;
     buf_u8(&record, 1);
     buf_u32(&record, s->expiry_s);
-    buf_u16(&record, s->name_len);
-    buf_append(&record, s->name, s->name_len);
+    write_name(s, &record);
     buf_u32(&record, s->will ? s->will->delay_s : 0);
     if (s->will)
         message_write(&record, s->will->message, true);
@@ -147,34 +168,10 @@ void session_free(struct session *s)
     free(s);
 }
 
-/* Another member of the share through which m came, if there is one. */
-static void pass_on(struct session *s, struct message *m, uint8_t qos)
-{
-    struct bytes name, inner;
-
-    list_for(it, &s->subscriptions)
-    {
-        struct subscription *mine = list_entry(it, struct subscription, in_session);
-        if (!mine->shared ||
-            !share_split((struct bytes){(const uint8_t *)mine->filter, mine->filter_len}, &name, &inner) ||
-            !mqtt_topic_matches(inner, m->topic))
-            continue;
-        list_remove(&mine->in_node); /* not to me */
-        struct subscription *other = share_pick(mine->share, qos);
-        list_add_tail(&mine->share->members, &mine->in_node);
-        if (!other)
-            continue;
-        uint32_t ids[2] = {1, other->options.id};
-        const struct offer offer = {other->options.qos < qos ? other->options.qos : qos, false, true,
-                                    other->options.id ? ids : NULL};
-        session_offer(other->session, m, &offer);
-        return;
-    }
-}
-
 void session_end(struct session *s)
 {
-    session_each_shared(s, pass_on);
+    if (share_hands_over(s))
+        return;
     if (s->no)
         store_session_purge(s->broker->store, s->no);
     session_free(s);

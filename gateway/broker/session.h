@@ -101,7 +101,9 @@ struct session {
     uint32_t subscription_count;
     uint16_t window; /* most in flight */
     uint16_t name_len;
-    char name[]; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
+    bool leaving;  /* it has ended; what it got by shared subscriptions goes to their other members */
+    bool nameless; /* because of that, and nobody can find it */
+    char name[];   /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
 };
 
 /* Finds by name; NULL when there is none. */

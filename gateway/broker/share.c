@@ -59,17 +59,18 @@ void share_leave(struct list **shares, struct subscription *sub)
     free(s);
 }
 
-static bool has_room(const struct session *s)
+static bool has_room(struct session *s)
 {
-    return s->ops && s->queue->in_flight < s->window && !s->queue->queued;
+    return s->ops && session_backlog(s) < s->window && s->ops->on_room(s);
 }
 
-/* True when a is the better place for a message that has to wait. */
+/* True when a is the better place for a message that has to wait: it is there, and is sooner through with
+ * what it has, which is more to wait for when its window is small. */
 static bool waits_less(const struct session *a, const struct session *b)
 {
     if (!a->ops != !b->ops)
         return a->ops != NULL;
-    return session_backlog(a) < session_backlog(b);
+    return session_backlog(a) * b->window < session_backlog(b) * a->window;
 }
 
 struct subscription *share_pick(struct share *share, uint8_t qos)
@@ -79,9 +80,9 @@ struct subscription *share_pick(struct share *share, uint8_t qos)
     list_for(it, &share->members)
     {
         struct subscription *sub = list_entry(it, struct subscription, in_node);
-        const struct session *s = sub->session;
+        struct session *s = sub->session;
         uint8_t granted = sub->options.qos < qos ? sub->options.qos : qos;
-        if (!granted && !s->ops)
+        if (s->leaving || (!granted && !s->ops))
             continue;
         if (has_room(s)) {
             best = sub;

@@ -27,4 +27,9 @@ void share_leave(struct list **shares, struct subscription *sub);
  * to the end of the turn. */
 struct subscription *share_pick(struct share *share, uint8_t qos);
 
+/* s ends: what it got by shared subscriptions and has not begun, or not acknowledged at QoS 1, goes to their
+ * other members. True when that takes time: s has given up its name and ends by itself, by session_end, once
+ * its queue has been read to the end. */
+bool share_hands_over(struct session *s);
+
 #endif

@@ -85,6 +85,16 @@ def test_weighted_to_who_has_room(port, own):
     assert [numbers(come(m)) for m in (slow, fast)] in ([[20], [21]], [[21], [20]])
 
 
+def test_weighted_when_all_come_at_once(port, own):
+    """§4.8.2: what is queued and not sent yet takes room as well"""
+    slow, fast = client(port, own + "-s", pairs=[(RECEIVE_MAXIMUM, 2)]), client(port, own + "-f", pairs=[(RECEIVE_MAXIMUM, 50)])
+    for m in (slow, fast):
+        m.subscribed((f"$share/g/{own}/#", 1))
+    client(port, own + "-p").send(b"".join(publish(f"{own}/{i}", f"{i}", 1, i + 1) for i in range(52)))
+    assert numbers([fast.expect(PUBLISH) for _ in range(50)]) == [1, *range(3, 52)]
+    assert numbers(come(slow)) == [0, 2]
+
+
 def test_waits_with_who_has_least(port, own):
     """§4.8.2: when nobody has room, in proportion to what each takes at a time"""
     group = [client(port, f"{own}-{i}", pairs=[(RECEIVE_MAXIMUM, 1)]) for i in range(2)]
@@ -202,6 +212,33 @@ def test_waits_for_sessions_that_are_away(tmp_path):
     d.start()
     got = [numbers([c.received() for _ in range(10)]) for c in (lasting(d.port, "a"), lasting(d.port, "b"))]
     assert sorted(sum(got, [])) == list(range(20))
+    assert d.stop() == 0
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
+    """§4.8.2: the whole queue of a session that ends, also what of it is not in memory, and over a restart meanwhile"""
+    d = Sluiced(tmp_path).start()
+    a = lasting(d.port, "a")
+    a.subscribed(("$share/g/t/#", 1))
+    a.close()
+    p = client(d.port, "p")
+    for first in range(0, 1500, 500):
+        p.send(*[publish(f"t/{i}", f"{i}", 1, i + 1) for i in range(first, first + 500)])
+        for _ in range(500):
+            p.expect(PUBACK)
+    b = lasting(d.port, "b")
+    b.subscribed(("$share/g/t/#", 1))
+    with client(d.port, "a"):
+        if restart:
+            d.kill()
+            d.start()
+            b = lasting(d.port, "b")
+        got = set()
+        while len(got) < 1500:
+            got.add(int(b.received().payload))
+    assert not lasting(d.port, "a").session_present
+    b.quiet()
     assert d.stop() == 0
 
 
