@@ -11,6 +11,7 @@
 #include "base/timer.h"
 #include "broker/message.h"
 #include "broker/session.h"
+#include "broker/terms.h"
 
 struct net;
 
@@ -36,6 +37,7 @@ struct broker_limits {
     uint32_t connect_ms;   /* from accept to CONNECT */
     uint32_t session_expiry_max_s;
     struct queue_limits queue; /* of clients' sessions */
+    struct terms terms;
 };
 
 struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,

@@ -109,13 +109,6 @@ static bool judge_publish_5(struct client *c, const struct mqtt_publish *p, stru
         client_refuse(c, MQTT_PROTOCOL_ERROR, "subscription identifier in a client's PUBLISH");
         return false;
     }
-    if (client_bad_format(&p->props, p->payload)) {
-        if (p->qos)
-            client_send_nack(c, ack_type(p), p->id, MQTT_BAD_PAYLOAD_FORMAT, client_not_text, 0);
-        else
-            client_refuse(c, MQTT_BAD_PAYLOAD_FORMAT, client_not_text);
-        return false;
-    }
     return true;
 }
 
@@ -176,6 +169,26 @@ static void deny_publish(struct client *c, const struct mqtt_publish *p, store_t
         client_send_nack(c, ack_type(p), p->id, MQTT_NOT_AUTHORIZED, "it may not publish there", inbound);
 }
 
+/* What is not offered closes the connection; a message that is bad in itself is refused alone where that can
+ * be said. False: it was refused. */
+static bool within_terms(struct client *c, const struct mqtt_publish *p, struct bytes topic)
+{
+    const struct terms *t = &broker_limits(broker_of(c))->terms;
+    const char *why;
+    uint8_t reason = terms_message(t, topic, p->qos, p->retain, &why);
+
+    if (!reason && c->version == MQTT_5 && terms_bad_format(t, &p->props, p->payload, &why))
+        reason = MQTT_BAD_PAYLOAD_FORMAT;
+    if (!reason)
+        return true;
+    bool alone = reason == MQTT_BAD_PAYLOAD_FORMAT || reason == MQTT_BAD_TOPIC;
+    if (alone && p->qos && c->version == MQTT_5)
+        client_send_nack(c, ack_type(p), p->id, reason, why, 0);
+    else
+        client_refuse(c, reason, why);
+    return false;
+}
+
 static void on_publish(struct client *c, const struct mqtt_packet *packet, struct bytes whole)
 {
     const struct mqtt_publish *p = &packet->publish;
@@ -184,7 +197,7 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
     store_ticket inbound = 0;
     uint32_t receivers = 0;
 
-    if (c->version == MQTT_5 && !judge_publish_5(c, p, &topic))
+    if ((c->version == MQTT_5 && !judge_publish_5(c, p, &topic)) || !within_terms(c, p, topic))
         return;
     /* [MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]: a repeat before PUBREL is acknowledged again and not passed on.
      */
@@ -279,6 +292,8 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
                                      .retain_handling = f->retain_handling,
                                      .id = id};
 
+    if (o.qos > broker_limits(b)->terms.max_qos)
+        o.qos = broker_limits(b)->terms.max_qos;
     uint8_t refusal = client_may_subscribe(c, f->filter, &o.qos);
     if (refusal)
         return refusal;
@@ -311,8 +326,14 @@ static void on_subscribe(struct client *c, const struct mqtt_packet *packet, str
     struct cursor at = cursor_of(p->filters.data, p->filters.len);
     struct buf codes = {0};
     struct mqtt_filter f;
+    const char *why;
 
     (void)whole;
+    uint8_t refusal = terms_subscribe(&broker_limits(broker_of(c))->terms, p, &why);
+    if (refusal) {
+        client_refuse(c, refusal, why);
+        return;
+    }
     uint32_t id = c->version == MQTT_5 ? mqtt_number(&p->props, MQTT_SUBSCRIPTION_ID, 0) : 0;
     while (mqtt_filter_next(&at, MQTT_SUBSCRIBE, &f))
         buf_u8(&codes, subscribe_one(c, &f, id));

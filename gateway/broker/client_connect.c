@@ -33,27 +33,6 @@ void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
     conn_close(&c->conn);
 }
 
-/* UTF-8 in which U+0000 is a character like others (§3.3.2.3.2). */
-static bool is_text(struct bytes payload)
-{
-    const uint8_t *at = payload.data, *end = at + payload.len;
-
-    while (at < end) {
-        const uint8_t *zero = memchr(at, 0, (size_t)(end - at)), *stop = zero ? zero : end;
-        if (!mqtt_utf8_ok((struct bytes){at, (size_t)(stop - at)}))
-            return false;
-        at = stop + 1;
-    }
-    return true;
-}
-
-const char client_not_text[] = "payload that is not the UTF-8 it claims to be";
-
-bool client_bad_format(const struct mqtt_props *p, struct bytes payload)
-{
-    return mqtt_number(p, MQTT_PAYLOAD_FORMAT, 0) && !is_text(payload);
-}
-
 /* How large a packet it takes is not known. */
 void client_on_bad_connect(struct client *c, uint8_t reason)
 {
@@ -79,15 +58,11 @@ uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *
         *why = "empty client identifier for a session that is to last"; /* [MQTT-3.1.3-8] */
         return MQTT_BAD_CLIENT_ID;
     }
-    if (p->version == MQTT_5 && p->has_will && client_bad_format(&p->will.props, p->will.payload)) {
-        *why = client_not_text;
-        return MQTT_BAD_PAYLOAD_FORMAT;
-    }
     if (p->version == MQTT_3_1 && p->client_id.len > 23) {
         *why = "client identifier over 23 characters, the most of MQTT 3.1";
         return MQTT_BAD_CLIENT_ID;
     }
-    return MQTT_OK;
+    return terms_connect(&broker_limits(broker_of(c))->terms, p, why);
 }
 
 static struct message *will_of(const struct client *c, const struct mqtt_connect *p)
@@ -203,6 +178,7 @@ static bool send_connack(struct client *c, const struct mqtt_connect *p, bool pr
         mqtt_set_number(props, MQTT_MAXIMUM_PACKET_SIZE, client_port_packet(c->port));
         mqtt_set_number(props, MQTT_TOPIC_ALIAS_MAXIMUM, ALIASES_IN);
         mqtt_set_number(props, MQTT_RECEIVE_MAXIMUM, limits->receive);
+        terms_tell(&limits->terms, props);
         if (c->keep_alive != p->keep_alive)
             mqtt_set_number(props, MQTT_SERVER_KEEP_ALIVE, c->keep_alive);
         offer_response(c, p, props, &response);
@@ -260,7 +236,7 @@ void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes a
     uint32_t expiry_s = expiry_of(c, p);
     int err = find_session(c, p, id, expiry_s, &present);
     if (err) {
-        client_refuse_connect(c, MQTT_SERVER_UNAVAILABLE, "as many sessions as limits.sessions allows");
+        client_refuse_connect(c, MQTT_QUOTA_EXCEEDED, "as many sessions as limits.sessions allows");
         return;
     }
     c->state = CLIENT_CONNECTED;

@@ -82,9 +82,6 @@ void client_refuse_connect(struct client *c, uint8_t reason, const char *why);
 void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes auth_data);
 /* A CONNECT of MQTT 5 that cannot be read. */
 void client_on_bad_connect(struct client *c, uint8_t reason);
-/* A payload that claims to be UTF-8 and is not; and what to say of it. */
-bool client_bad_format(const struct mqtt_props *p, struct bytes payload);
-extern const char client_not_text[];
 /* Leaves the session: will says whether it is due. */
 void client_leave(struct client *c, bool will);
 void client_keep_alive(struct client *c);

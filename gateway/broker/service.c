@@ -67,6 +67,7 @@ static const struct conf_row limit_rows[] = {
 static const struct conf_row rows[] = {
     {"state_dir", CONF_PATH, .def = DEFAULT_STATE_DIR, .help = "where the database lives"},
     {"store", CONF_GROUP, .def = "", .rows = store_rows, .help = "how readings and messages go to disk"},
+    {"mqtt", CONF_GROUP, .def = "", .rows = terms_rows, .help = "what of MQTT clients are offered"},
     {"limits", CONF_GROUP, .def = "", .rows = limit_rows, .help = "what bounds memory and disk"},
     {"listeners", CONF_LIST, .rows = port_rows, .help = "where local MQTT clients connect"},
     {0},
@@ -144,6 +145,7 @@ static struct broker_limits limits_of(const struct conf_node *root)
         .session_expiry_max_s = (uint32_t)(conf_int(l, "session_expiry") / 1000),
         .queue = {(uint64_t)conf_int(l, "queue_messages"), (uint64_t)conf_int(l, "queue"), 0,
                   (enum queue_full)conf_int(l, "queue_full")},
+        .terms = terms_of(conf_get(root, "mqtt")),
     };
 }
 

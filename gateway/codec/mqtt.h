@@ -254,6 +254,9 @@ const char *mqtt_type_name(uint8_t type);
 
 /* UTF-8 as MQTT takes it: no surrogates, nothing overlong, no U+0000 (3.1.1 §1.5.3). */
 bool mqtt_utf8_ok(struct bytes text);
+/* Well-formed text without control characters and non-characters, which a receiver may refuse (5.0 §1.5.4).
+ */
+bool mqtt_utf8_tidy(struct bytes text);
 /* A topic name: 1 to 65,535 bytes, no wildcard. A filter: wildcards alone in their level, # last. */
 bool mqtt_topic_ok(struct bytes topic);
 bool mqtt_filter_ok(struct bytes filter);

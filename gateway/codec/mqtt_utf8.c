@@ -45,3 +45,29 @@ bool mqtt_utf8_ok(struct bytes text)
 {
     return mqtt_plain(text, true) || utf8_ok(text);
 }
+
+/* U+0001 to U+001F, U+007F to U+009F, U+FDD0 to U+FDEF, and the last two of each plane. */
+static bool is_odd(const uint8_t *s, size_t len)
+{
+    if (len == 1)
+        return *s < 0x20 || *s == 0x7f;
+    if (len == 2)
+        return s[0] == 0xc2 && s[1] < 0xa0;
+    if (len == 3 && s[0] == 0xef && s[1] == 0xb7)
+        return s[2] >= 0x90 && s[2] <= 0xaf;
+    bool plane_ends = len == 3 ? s[0] == 0xef && s[1] == 0xbf : (s[1] & 0x0f) == 0x0f && s[2] == 0xbf;
+    return plane_ends && s[len - 1] >= 0xbe;
+}
+
+bool mqtt_utf8_tidy(struct bytes text)
+{
+    const uint8_t *at = text.data, *end = at + text.len;
+
+    while (at < end) {
+        size_t step = *at < 0x80 ? 1 : sequence(at, (size_t)(end - at));
+        if (!step || is_odd(at, step))
+            return false;
+        at += step;
+    }
+    return true;
+}

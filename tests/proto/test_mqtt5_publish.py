@@ -4,6 +4,7 @@ import time
 
 import pytest
 from daemon import Sluiced
+from field import status
 from mqtt5 import (ALIAS, ALIAS_MAXIMUM, CONTENT_TYPE, CORRELATION, EXPIRY, FORMAT, MAXIMUM_PACKET, PROBLEM_INFO, REASON,
                    RECEIVE_MAXIMUM, RESPONSE_TOPIC, SUBSCRIPTION_ID, USER, ack, client, lasting, publish)
 from raw import PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet, text
@@ -427,6 +428,17 @@ def test_maximum_packet_size_of_the_client(port, own):
     assert [small.received().payload for _ in range(2)] == [b"z" * (100 - head), b"last"]
     small.quiet()
     assert len([big.received() for _ in range(11)]) == 11
+
+
+def test_too_large_is_counted(sluiced):
+    """[MQTT-3.1.2-25]"""
+    s, p = client(sluiced.port, "s", pairs=[(MAXIMUM_PACKET, 40)]), client(sluiced.port, "p")
+    s.subscribed(("t", 1))
+    for qos in (0, 1):
+        p.send(publish("t", "x" * 50, qos, 1))
+    p.expect(PUBACK)
+    counts = status(sluiced)["broker"]
+    assert (counts["too_large"], counts["dropped"]) == (2, 2)
 
 
 def test_our_maximum_packet_size(tmp_path):

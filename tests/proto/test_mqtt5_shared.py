@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 import raw
-from daemon import Sluiced
+from daemon import Sluiced, wait_for
+from field import status
 from mqtt5 import CORRELATION, RECEIVE_MAXIMUM, RESPONSE_TOPIC, ack, client, disconnect, lasting, publish
 from raw import PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet
 
@@ -219,6 +220,7 @@ def test_waits_for_sessions_that_are_away(tmp_path):
 def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
     """§4.8.2: the whole queue of a session that ends, also what of it is not in memory, and over a restart meanwhile"""
     d = Sluiced(tmp_path).start()
+    none = status(d)["broker"]["sessions"]
     a = lasting(d.port, "a")
     a.subscribed(("$share/g/t/#", 1))
     a.close()
@@ -227,6 +229,7 @@ def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
         p.send(*[publish(f"t/{i}", f"{i}", 1, i + 1) for i in range(first, first + 500)])
         for _ in range(500):
             p.expect(PUBACK)
+    p.close()
     b = lasting(d.port, "b")
     b.subscribed(("$share/g/t/#", 1))
     with client(d.port, "a"):
@@ -237,8 +240,8 @@ def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
         got = set()
         while len(got) < 1500:
             got.add(int(b.received().payload))
-    assert not lasting(d.port, "a").session_present
     b.quiet()
+    wait_for(lambda: status(d)["broker"]["sessions"] == none + 1, what="the old session to be gone")
     assert d.stop() == 0
 
 
