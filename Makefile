@@ -189,6 +189,7 @@ bench:
 
 soak: all
 	SLUICE_KILLS=2000 SLUICE_CUTS=10000 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/durability
+	SLUICE_MODEL_SECONDS=3600 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/model
 
 check-trixie:
 	tests/check-trixie.sh

@@ -35,6 +35,7 @@ step "fuzzing" $make SECONDS_EACH=10 fuzz
 step "first configuration" build/sluiced --check rootfs/overlay/etc/sluice/sluice.conf
 suite proto
 suite clients
+suite model
 suite field
 suite durability
 echo "check: ${#failed[@]} steps failed in $SECONDS s${failed:+:}$(printf ' [%s]' "${failed[@]}")"

@@ -93,7 +93,7 @@ store_ticket broker_publish(struct broker *b, struct message *m, uint32_t *recei
             most = ticket;
     }
     if (m->retain) {
-        store_ticket ticket = retain_set(b->retain, m);
+        store_ticket ticket = retain_set(b->retain, m, true);
         most = ticket > most ? ticket : most;
     }
     if (receivers)
@@ -121,7 +121,7 @@ void broker_set_volatile(struct broker *b, const char *topic, struct bytes paylo
     struct message m = {
         .topic = bytes_of(topic), .payload = payload, .retain = true, .born_us = (int64_t)clock_boot_us()};
 
-    retain_set(b->retain, &m);
+    retain_set(b->retain, &m, false);
     message_done(&m);
 }
 
@@ -217,7 +217,7 @@ static void on_session(void *arg, uint32_t no, struct bytes record, uint64_t hea
     q->tail = tail;
     q->queued = tail - head;
     q->bytes = bytes;
-    q->may_be_sent = head + 65535;
+    q->may_be_sent = tail - head < 65535 ? tail : head + 65535;
 }
 
 static void on_subscription(void *arg, uint32_t no, struct bytes filter, struct bytes record)
@@ -267,6 +267,11 @@ static void wake_restored(struct broker *b)
     for (struct map_node *n = map_next(&b->sessions, NULL), *next; n; n = next) {
         struct session *s = container_of(n, struct session, by_name);
         next = map_next(&b->sessions, n);
+        if (!s->expiry_s) { /* it was to end with its connection */
+            session_fire_will(s);
+            session_end(s);
+            continue;
+        }
         session_expire_later(s);
         session_will_due(s);
         session_read_ahead(s);

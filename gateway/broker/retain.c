@@ -58,26 +58,15 @@ void retain_free(struct retain *r)
     free(r);
 }
 
-/* What the box says of itself is true only while it runs. */
-static bool is_volatile(struct bytes topic)
-{
-    return topic.data[0] == '$';
-}
-
 static store_ticket erase(struct retain *r, struct retained *old)
 {
-    store_ticket ticket = 0;
-
     if (!old)
         return 0;
-    if (!is_volatile(old->message->topic)) {
-        store_retained_remove(r->store, old->message->topic);
-        ticket = store_open_ticket(r->store);
-    }
+    store_retained_remove(r->store, old->message->topic);
     map_remove(&r->topics, &old->by_topic);
     message_drop(old->message);
     free(old);
-    return ticket;
+    return store_open_ticket(r->store);
 }
 
 static void put(struct retain *r, struct retained *old, struct message *kept, uint64_t hash)
@@ -110,7 +99,7 @@ static void store_message(struct retain *r, struct message *m)
     buf_free(&record);
 }
 
-store_ticket retain_set(struct retain *r, struct message *m)
+store_ticket retain_set(struct retain *r, struct message *m, bool lasting)
 {
     uint64_t hash = map_hash(m->topic.data, m->topic.len);
     struct retained *old = find(r, m->topic, hash);
@@ -123,7 +112,7 @@ store_ticket retain_set(struct retain *r, struct message *m)
     }
     struct message *kept = message_keep(m);
     put(r, old, kept, hash);
-    if (is_volatile(m->topic))
+    if (!lasting)
         return 0;
     store_message(r, kept);
     return store_open_ticket(r->store);

@@ -11,10 +11,9 @@ struct retain;
 struct retain *retain_new(struct store *store, uint32_t most);
 void retain_free(struct retain *r);
 
-/* Keeps m as its topic's message, on disk too unless the topic begins with $; an empty payload removes it
- * ([MQTT-3.3.1-6], [MQTT-3.3.1-7]). Returns the ticket at which it is on disk; 0 when nothing had to be
- * written. */
-store_ticket retain_set(struct retain *r, struct message *m);
+/* Keeps m as its topic's message, lasting: on disk too; an empty payload removes it ([MQTT-3.3.1-6],
+ * [MQTT-3.3.1-7]). Returns the ticket at which it is on disk; 0 when nothing had to be written. */
+store_ticket retain_set(struct retain *r, struct message *m, bool lasting);
 /* One from disk: m's reference is taken over. */
 void retain_restore(struct retain *r, struct message *m);
 
