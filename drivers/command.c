@@ -202,7 +202,6 @@ static bool on_deliver(struct session *s, const struct delivery *d)
 {
     struct commands *all = s->reader;
     struct bytes payload = message_payload(d->message);
-    uint32_t left_s = message_left_s(d->message);
 
     if (all->count >= COMMANDS_MAX || payload.len > COMMAND_PAYLOAD_MAX) {
         all->refused++;
@@ -214,8 +213,8 @@ static bool on_deliver(struct session *s, const struct delivery *d)
     take_sender(c, d->message);
     buf_append(&c->payload, payload.data, payload.len);
     buf_u8(&c->payload, 0);
-    if (left_s != UINT32_MAX)
-        c->expires_us = c->came_us + left_s * 1000000ull;
+    if (d->message->expires)
+        c->expires_us = c->came_us + message_left_s(d->message) * 1000000ull;
     list_add_tail(&all->fresh, &c->link);
     all->count++;
     field_wake(all->field);
@@ -433,7 +432,7 @@ void commands_take(struct commands *all)
 int commands_open(struct commands *c, struct field *f,
                   const char *(*give)(struct command *c, bool only_check))
 {
-    static const struct subscription_options once = {.qos = 0};
+    static const struct subscription_options once = {.qos = 0, .retain_handling = 2}; /* not old ones */
 
     *c = (struct commands){.field = f, .give = give};
     list_init(&c->fresh);

@@ -184,6 +184,19 @@ def test_a_command_that_was_under_way_at_a_crash_is_not_carried_out_again(tmp_pa
     assert answer["repeated"] and answer["verdict"] in ("ok", "interrupted")
 
 
+def test_a_retained_command_is_carried_out_when_it_comes_and_never_again(tmp_path, ending):
+    daemon, watcher = play(tmp_path, ending, [device("d", 1, POINTS)])
+    hand = ending(Hand(daemon))
+    watcher.wait("d/data/g", lambda p: p["v"]["b"] == 0)
+    hand.client.publish("sluice/test/d/set/b", json.dumps({"value": 7}), 1, retain=True).wait_for_publish(10)
+    watcher.wait("d/data/g", lambda p: p["v"]["b"] == 7)
+    daemon.stop()
+    daemon.start()
+    watcher = ending(Watcher(daemon))
+    wait_for(lambda: len(watcher.on("d/data/g")) > 5, what="polls")
+    assert all(p["v"]["b"] == 0 for p in watcher.on("d/data/g")), "the slave began anew and nobody wrote to it"
+
+
 def test_an_adapter_that_echoes_makes_no_dead_unit_say_yes(tmp_path, ending):
     daemon, watcher = play(tmp_path, ending, [device("d", 1, POINTS), device("gone", 9, [point("x", "holding:0", "int16", W), point("c", "coil:0", None, W)])],
                            line_more="echo = true;")
