@@ -164,6 +164,7 @@ unit: $(tests)
 lint: all $(tests)
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/lint
 	$(PYTHON) tests/lint/lint.py $(everything)
+	$(PYTHON) tests/lint/conformance.py
 
 fuzz:
 	$(MAKE) SAN=fuzz fuzz-run

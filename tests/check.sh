@@ -29,6 +29,7 @@ step "build with gcc" $make all
 step "build with clang" $make CC=clang all
 step "build without each feature" tests/features.sh
 step "lint" $make lint
+step "page of conformance" /usr/bin/python3 tests/lint/conformance.py --page
 step "unit tests, ASan and UBSan" $make SAN=asan unit
 step "unit tests, TSan" $make SAN=tsan unit
 step "fuzzing" $make SECONDS_EACH=10 fuzz

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/conformance.md: which tests check which statement of MQTT 3.1.1 and 5.0. conformance.py [--write] from the top of
-the tree. The statements are those of tests/proto/statements.txt; a test names those that it checks in its docstring, its
+"""docs/conformance.md: which tests check which statement of MQTT 3.1.1 and 5.0. conformance.py [--write | --page] from the
+top of the tree. The statements are those of tests/proto/statements.txt; a test names those that it checks in its docstring, its
 comments or its parameters: [MQTT-3.1.2-4], with others of the same section as [MQTT-3.1.2-4], -5 or [MQTT-3.1.2-4] to -6.
 The version is the one last named before, in the test or else in the docstring of its file: 3.1.1 or 5.0. Wrong is a
-statement that binds us and has no test, a number that does not exist, and a page that is not what comes out."""
+statement that binds us and has no test, and a number that does not exist; with --page also a page that is not what comes out."""
 
 import ast
 import collections
@@ -14,7 +14,7 @@ import sys
 
 LIST, PAGE = "tests/proto/statements.txt", "docs/conformance.md"
 SOURCES = ("tests/proto/test_*.py", "tests/durability/test_*.py", "tests/field/test_*.py", "tests/unit/*.c")
-VERSION = re.compile(r"(?<![\d.])(3\.1\.1|5\.0)(?![\d.])")
+VERSION = re.compile(r"(?<![\d.])(3\.1\.1|5\.0)(?!\.?\d)")
 NUMBER = re.compile(r"MQTT-(\d+[.-]\d+\.\d+)[.-](\d+)\]?")
 MORE = re.compile(r"(,| and| to) (?:\[MQTT-(\d+\.\d+\.\d+))?-(\d+)\]?")
 ROW = re.compile(r'"(MQTT-[^"]*)", ([45]),')  # of a table in C that has the version in its second column
@@ -157,14 +157,18 @@ def page(known, tests):
     return "\n".join(out) + "\n"
 
 
-def main(top=pathlib.Path("."), write=False):
+def main(top=pathlib.Path("."), write=False, strict=False):
     known = statements(top)
     tests, wrong = survey(top, known)
     made = page(known, tests)
     if write:
         (top / PAGE).write_text(made)
     elif not (top / PAGE).exists() or (top / PAGE).read_text() != made:
-        wrong.append(f"{PAGE}: not what comes of the tests; tests/lint/conformance.py --write")
+        stale = f"{PAGE}: not what comes of the tests; tests/lint/conformance.py --write"
+        if strict:
+            wrong.append(stale)
+        else:
+            print(stale)
     for text in wrong:
         print(text)
     print(f"conformance: {len(known)} statements, {sum(1 for t in tests.values() if t)} named by tests, {len(wrong)} wrong")
@@ -172,4 +176,4 @@ def main(top=pathlib.Path("."), write=False):
 
 
 if __name__ == "__main__":
-    sys.exit(main(write="--write" in sys.argv))
+    sys.exit(main(write="--write" in sys.argv, strict="--page" in sys.argv))

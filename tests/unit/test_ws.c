@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening requests and frames of WebSocket (RFC 6455), without a connection. */
+/* Opening requests and frames of WebSocket (RFC 6455; MQTT 5.0, chapter 6), without a connection. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
