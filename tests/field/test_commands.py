@@ -65,7 +65,7 @@ def test_what_was_written_is_in_the_device(tmp_path, ending):
     for name, value in (("i16", -12.3), ("u16", 54321), ("i32", -123456789), ("f32", 21.5), ("u64", "18446744073709551615"), ("text", "Pump 7"),
                         ("bit", True), ("mode", "hand"), ("both", 0x12345678), ("coil", "true"), ("coil15", 1)):
         answer = hand.send("d", name, {"value": value})
-        assert answer["ok"] and answer["verdict"] == "ok", answer
+        assert (answer["ok"], answer["verdict"]) == (True, "ok"), name
         assert answer["device"] == "d" and answer["point"] == name
     assert hand.send("d", "i32", "-5")["read"] == -5
     watcher.wait("d/data/g", lambda p: p["v"].get("i32") == -5 and p["v"]["mode"] == "hand" and p["v"]["text"] == "Pump 7")
