@@ -188,7 +188,8 @@ bench:
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/load
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
 
-soak: all
+soak: all $(O)/tests/unit/test_modbus_field
+	SLUICE_EXCHANGES=1000000 $(O)/tests/unit/test_modbus_field
 	SLUICE_KILLS=2000 SLUICE_CUTS=10000 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/durability
 	SLUICE_MODEL_SECONDS=3600 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/model
 

@@ -39,6 +39,14 @@ static bool is_safe(const struct late *l, const struct plan_block *b)
     return true;
 }
 
+bool late_forget_reads(struct late *l, const struct plan_block *b, uint64_t now_us)
+{
+    for (unsigned i = l->count; i--;)
+        if (l->open[i].function <= TABLE_INPUT && l->open[i].sent_us + LATE_SURE_US < now_us)
+            forget(l, i);
+    return is_safe(l, b);
+}
+
 bool late_has(const struct late *l, uint8_t function)
 {
     for (unsigned i = 0; i < l->count; i++)

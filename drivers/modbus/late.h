@@ -12,7 +12,7 @@
 
 #include "drivers/modbus/plan.h"
 
-enum { LATE_MAX = 8, LATE_LIFE_US = 10000000 };
+enum { LATE_MAX = 8, LATE_LIFE_US = 10000000, LATE_SURE_US = 2000000 };
 
 struct late {
     struct {
@@ -32,6 +32,11 @@ void late_expire(struct late *l, uint64_t now_us);
 /* A frame of this unit that nobody awaits: true when it answers an open request; then that one is done, and
  * *sent_us says when it was sent. */
 bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us);
+
+/* The unit has answered something newer, and units answer in order: reads that were sent more than
+ * LATE_SURE_US ago will not be answered any more. Open writes are kept, as they cost the next write a read at
+ * most. True when a read of this shape is safe now. */
+bool late_forget_reads(struct late *l, const struct plan_block *b, uint64_t now_us);
 
 /* True when a request of this function is open: a reply to it may look like that to a new one. */
 bool late_has(const struct late *l, uint8_t function);

@@ -13,14 +13,19 @@
 struct poller {
     const struct modbus_line *m;
     struct rtu *rtu;
-    struct line *line; /* while served */
-    int tty_fd;
+    const struct poller_io *io;
+    void *io_arg;
     struct exchange x;
     struct polls polls;
     struct list orders;          /* taken from the line, to be carried out */
     uint8_t data[RTU_FRAME_MAX]; /* of the last block */
     uint64_t data_us;            /* when the first part of it had come */
 };
+
+static uint64_t now_of(const struct poller *p)
+{
+    return p->io->now(p->io_arg);
+}
 
 /* What the line counts beside the exchanges' verdicts. */
 static void note_counts(struct poller *p)
@@ -58,7 +63,7 @@ static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply
     const struct modbus_device *d = &p->m->devices[device];
     uint8_t frame[RTU_FRAME_MAX];
     int len = rtu_frame(p->rtu, d->unit, pdu.data, pdu.len, frame);
-    uint64_t began = clock_boot_us();
+    uint64_t began = now_of(p);
 
     if (len < 0)
         return len;
@@ -67,7 +72,7 @@ static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply
                                        .response_us = d->response_us,
                                        .holdoff_us = p->m->holdoff_us};
     exchange_begin(&p->x, &request, began);
-    int err = rtu_run(&p->x, p->tty_fd, p->line->wake_fd);
+    int err = p->io->run(p->io_arg, &p->x);
     if (err)
         return err;
     if (p->x.verdict == EXCHANGE_OK && rtu_confirm(p->rtu, p->x.reply, p->x.reply_got)) {
@@ -75,7 +80,7 @@ static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply
         p->x.verdict = EXCHANGE_CRC;
     }
     struct modbus_result r = result_of(p);
-    uint64_t now = clock_boot_us();
+    uint64_t now = now_of(p);
     polls_exchanged(&p->polls, device, &r, now - began, now);
     note_counts(p);
     return 0;
@@ -118,25 +123,27 @@ static int ask_part(struct poller *p, unsigned device, const struct plan_block *
     return 0;
 }
 
-/* The block, in a shape that no late reply can have. */
+/* The block, in a shape that no late reply can have. UNSAFE: there is none now. */
+enum { UNSAFE = 1 };
+
 static int ask_block(struct poller *p, unsigned device, const struct plan_block *b, struct cut *cut)
 {
     struct late *l = &p->x.late[p->m->devices[device].unit];
     struct plan_block parts[2];
     size_t filled = 0;
 
-    late_expire(l, clock_boot_us());
+    late_expire(l, now_of(p));
     unsigned count = late_parts(l, b, &p->polls.units[device].limits, may_cut, cut, parts);
     int err = 0;
-    p->x.verdict = count ? EXCHANGE_OK : EXCHANGE_BUSY;
+    p->x.verdict = EXCHANGE_OK;
     for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
         err = ask_part(p, device, &parts[i], &filled);
+    if (!count)
+        return UNSAFE;
     if (err || parts[0].count <= b->count || p->x.verdict != EXCHANGE_EXCEPTION)
         return err;
-    /* The unit has no register behind the block. It has answered, though, and units answer in order: what was
-     * open will not come any more. */
-    l->count = 0;
-    return ask_part(p, device, b, &filled);
+    /* The unit has no register behind the block. */
+    return late_forget_reads(l, b, now_of(p)) ? ask_part(p, device, b, &filled) : UNSAFE;
 }
 
 /* ---- orders ---- */
@@ -147,8 +154,10 @@ static int send_order(struct poller *p, struct order_run *run, struct order_requ
     int err = write ? ask(p, device, (struct bytes){q->pdu, q->len}, q->reply_len)
                     : ask_block(p, device, &q->read, NULL);
 
-    if (err)
+    if (err < 0)
         return err;
+    if (err == UNSAFE)
+        p->x.verdict = EXCHANGE_BUSY;
     if (write && p->x.verdict == EXCHANGE_OK)
         memcpy(p->data, p->x.reply + 3, p->x.reply_got > 5 ? p->x.reply_got - 5 : 0);
     struct modbus_result r = result_of(p);
@@ -162,7 +171,7 @@ static int run_order(struct poller *p, struct modbus_order *o)
     const struct modbus_point *point = &p->m->devices[o->device].groups[o->group].points[o->point];
     struct poll_unit *u = &p->polls.units[o->device];
     struct late *l = &p->x.late[p->m->devices[o->device].unit];
-    uint64_t began = clock_boot_us();
+    uint64_t began = now_of(p);
     struct order_run run;
     struct order_request q;
     int err = 0;
@@ -179,10 +188,133 @@ static int run_order(struct poller *p, struct modbus_order *o)
     }
     if (err)
         o->verdict = run.step == ORDER_READ_FIRST ? ORDER_DOWN : ORDER_INTERRUPTED;
-    uint64_t now = clock_boot_us();
+    uint64_t now = now_of(p);
     o->took_us = (uint32_t)(now - began);
     polls_ordered(&p->polls, o, now);
     return err;
+}
+
+/* ---- the line ---- */
+
+static int poll_step(struct poller *p, size_t index)
+{
+    const struct plan_block *b = polls_next(&p->polls, index, now_of(p));
+
+    if (!b)
+        return 0;
+    struct cut cut = {&p->polls, index};
+    int err = ask_block(p, p->polls.list[index].device, b, &cut);
+    if (err < 0)
+        return err;
+    if (err == UNSAFE) {
+        polls_put_off(&p->polls, index, now_of(p));
+        return 0;
+    }
+    struct modbus_result r = result_of(p);
+    polls_took(&p->polls, index, &r, now_of(p));
+    return 0;
+}
+
+static int probe(struct poller *p, unsigned device)
+{
+    uint64_t began = now_of(p);
+    const struct modbus_device *d = &p->m->devices[device];
+    const struct modbus_point *first = &d->groups[0].points[0];
+    const struct plan_block of = {first->table, first->address, first->count};
+    struct plan_block b = late_probe(&p->x.late[d->unit], &of, &p->polls.units[device].limits);
+    int err = ask_read(p, device, &b);
+
+    if (err)
+        return err;
+    struct modbus_result r = result_of(p);
+    schedule_probed(&p->polls.schedule, began, now_of(p));
+    polls_probed(&p->polls, device, &r, now_of(p));
+    return 0;
+}
+
+int poller_step(struct poller *p)
+{
+    uint64_t until, now = now_of(p);
+    size_t index;
+
+    note_counts(p);
+    uint64_t again = polls_tell(&p->polls, now);
+    p->io->take_orders(p->io_arg, &p->orders);
+    if (!list_empty(&p->orders) && polls_may_order(&p->polls))
+        return run_order(p, list_entry(list_pop(&p->orders), struct modbus_order, link));
+    switch (schedule_next(&p->polls.schedule, now, &index, &until)) {
+    case SCHEDULE_POLL:
+        return poll_step(p, index);
+    case SCHEDULE_PROBE:
+        return probe(p, (unsigned)index);
+    case SCHEDULE_WAIT:
+        break;
+    }
+    return p->io->listen(p->io_arg, &p->x, until < again ? until : again);
+}
+
+void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, struct mailbox *mail)
+{
+    p->io = io;
+    p->io_arg = io_arg;
+    p->polls.mail = mail;
+    polls_open(&p->polls, now_of(p));
+    exchange_reset(&p->x, now_of(p));
+}
+
+/* ---- on the tty of a line ---- */
+
+struct tty {
+    struct line *line;
+    int fd;
+};
+
+static uint64_t tty_now(void *arg)
+{
+    (void)arg;
+    return clock_boot_us();
+}
+
+static int tty_run(void *arg, struct exchange *x)
+{
+    const struct tty *t = arg;
+
+    return rtu_run(x, t->fd, t->line->wake_fd);
+}
+
+static int tty_listen(void *arg, struct exchange *x, uint64_t until_us)
+{
+    const struct tty *t = arg;
+
+    return rtu_listen(x, t->fd, t->line->wake_fd, t->line->order_fd, until_us);
+}
+
+static void tty_take_orders(void *arg, struct list *out)
+{
+    line_take_orders(((struct tty *)arg)->line, out);
+}
+
+static const struct poller_io tty_io = {tty_now, tty_run, tty_listen, tty_take_orders};
+
+static int serve(void *arg, struct line *l, struct port *port)
+{
+    struct poller *p = arg;
+    struct tty tty = {l, port->fd};
+    int err = 0;
+
+    poller_open(p, &tty_io, &tty, &l->mail);
+    while (!err && !line_stopping(l))
+        err = poller_step(p);
+    polls_drop(&p->polls);
+    return line_stopping(l) ? 0 : err;
+}
+
+static void down(void *arg, struct line *l, const char *why)
+{
+    struct poller *p = arg;
+
+    p->polls.mail = &l->mail;
+    polls_down(&p->polls, why, clock_boot_us());
 }
 
 /* Without a port nothing is sent; as many are answered as the mailbox takes, the others when there is room.
@@ -197,86 +329,6 @@ static void refuse(void *arg, struct line *l)
         o->verdict = ORDER_DOWN;
         polls_ordered(&p->polls, o, clock_boot_us());
     }
-}
-
-/* ---- the line ---- */
-
-static int poll_step(struct poller *p, size_t index)
-{
-    const struct plan_block *b = polls_next(&p->polls, index, clock_boot_us());
-
-    if (!b)
-        return 0;
-    struct cut cut = {&p->polls, index};
-    int err = ask_block(p, p->polls.list[index].device, b, &cut);
-    if (err)
-        return err;
-    struct modbus_result r = result_of(p);
-    polls_took(&p->polls, index, &r, clock_boot_us());
-    return 0;
-}
-
-static int probe(struct poller *p, unsigned device)
-{
-    uint64_t began = clock_boot_us();
-    const struct modbus_device *d = &p->m->devices[device];
-    const struct modbus_point *first = &d->groups[0].points[0];
-    const struct plan_block of = {first->table, first->address, first->count};
-    struct plan_block b = late_probe(&p->x.late[d->unit], &of, &p->polls.units[device].limits);
-    int err = ask_read(p, device, &b);
-
-    if (err)
-        return err;
-    struct modbus_result r = result_of(p);
-    schedule_probed(&p->polls.schedule, began, clock_boot_us());
-    polls_probed(&p->polls, device, &r);
-    return 0;
-}
-
-static int step(struct poller *p)
-{
-    uint64_t until, now = clock_boot_us();
-    size_t index;
-
-    note_counts(p);
-    uint64_t again = polls_tell(&p->polls, now);
-    line_take_orders(p->line, &p->orders);
-    if (!list_empty(&p->orders) && polls_may_order(&p->polls))
-        return run_order(p, list_entry(list_pop(&p->orders), struct modbus_order, link));
-    switch (schedule_next(&p->polls.schedule, now, &index, &until)) {
-    case SCHEDULE_POLL:
-        return poll_step(p, index);
-    case SCHEDULE_PROBE:
-        return probe(p, (unsigned)index);
-    case SCHEDULE_WAIT:
-        break;
-    }
-    return rtu_listen(&p->x, p->tty_fd, p->line->wake_fd, p->line->order_fd, until < again ? until : again);
-}
-
-static int serve(void *arg, struct line *l, struct port *port)
-{
-    struct poller *p = arg;
-    uint64_t now = clock_boot_us();
-    int err = 0;
-
-    p->line = l;
-    p->tty_fd = port->fd;
-    p->polls.mail = &l->mail;
-    polls_open(&p->polls, now);
-    exchange_reset(&p->x, now);
-    while (!err && !line_stopping(l))
-        err = step(p);
-    polls_drop(&p->polls);
-    return line_stopping(l) ? 0 : err;
-}
-
-static void down(void *arg, struct line *l, const char *why)
-{
-    struct poller *p = arg;
-
-    p->polls.mail = &l->mail;
-    polls_down(&p->polls, why);
 }
 
 const struct line_ops poller_ops = {serve, down, refuse};

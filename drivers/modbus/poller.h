@@ -17,4 +17,20 @@ void poller_free(struct poller *p);
 /* With the poller as argument. */
 extern const struct line_ops poller_ops;
 
+/* What carries bytes and tells the time: the tty of a line, or a test's wire and clock. 0 or -E…: the line is
+ * lost, or is to end. */
+struct poller_io {
+    uint64_t (*now)(void *arg);
+    /* Runs the exchange that has begun to its end. */
+    int (*run)(void *arg, struct exchange *x);
+    /* Listens until until_us, or until there are orders. */
+    int (*listen)(void *arg, struct exchange *x, uint64_t until_us);
+    void (*take_orders)(void *arg, struct list *out);
+};
+
+/* The line can be used. mail: to the loop's side. */
+void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, struct mailbox *mail);
+/* The next thing: an order, a poll's request, a probe, or a wait. */
+int poller_step(struct poller *p);
+
 #endif

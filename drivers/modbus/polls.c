@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
@@ -108,21 +107,21 @@ static void new_points(const struct polls *p, struct poll *poll, enum quality qu
 }
 
 /* Once; then nothing is said of the group until it answers. */
-static void tell_stale(struct polls *p, struct poll *poll)
+static void tell_stale(struct polls *p, struct poll *poll, uint64_t now_us)
 {
     new_points(p, poll, QUALITY_STALE);
-    poll->taken_us = clock_boot_us();
+    poll->taken_us = now_us;
     poll->owes_stale = false;
     poll->stale = true;
     post_reading(p, poll);
 }
 
 /* What finds no room in the mailbox is told as soon as there is some. */
-static void tell(struct polls *p)
+static void tell(struct polls *p, uint64_t now_us)
 {
     for (size_t i = 0; i < p->count; i++)
         if (p->list[i].owes_stale && !p->list[i].begun && has_room(p))
-            tell_stale(p, &p->list[i]);
+            tell_stale(p, &p->list[i], now_us);
     if (!p->line_told && has_room(p)) {
         tell_line(p);
         p->line_told = true;
@@ -154,18 +153,19 @@ static void update_load(struct polls *p, uint64_t now_us)
 uint64_t polls_tell(struct polls *p, uint64_t now_us)
 {
     update_load(p, now_us);
-    tell(p);
+    tell(p, now_us);
     return p->window_us + LOAD_WINDOW_US;
 }
 
-static void set_state(struct polls *p, unsigned device, enum device_state state, const char *reason)
+static void set_state(struct polls *p, unsigned device, enum device_state state, const char *reason,
+                      uint64_t now_us)
 {
     struct poll_unit *u = &p->units[device];
 
     if (u->state == state)
         return;
     u->state = state;
-    u->since_us = clock_boot_us();
+    u->since_us = now_us;
     u->told = false;
     snprintf(u->reason, sizeof u->reason, "%s", reason);
 }
@@ -215,7 +215,8 @@ void polls_exchanged(struct polls *p, unsigned device, const struct modbus_resul
     }
 }
 
-static void judge_unit(struct polls *p, unsigned device, bool answered, const struct modbus_result *last)
+static void judge_unit(struct polls *p, unsigned device, bool answered, const struct modbus_result *last,
+                       uint64_t now_us)
 {
     struct poll_unit *u = &p->units[device];
     struct buf reason = {0};
@@ -225,18 +226,18 @@ static void judge_unit(struct polls *p, unsigned device, bool answered, const st
     quality_print(&reason, quality, detail);
     u->bad_polls = answered ? 0 : u->bad_polls + 1;
     if (p->schedule_units[device].dead)
-        set_state(p, device, DEVICE_DEAD, (const char *)reason.data);
+        set_state(p, device, DEVICE_DEAD, (const char *)reason.data, now_us);
     else if (answered)
-        set_state(p, device, DEVICE_ONLINE, "answers");
+        set_state(p, device, DEVICE_ONLINE, "answers", now_us);
     else if (u->bad_polls >= STALE_AFTER)
-        set_state(p, device, DEVICE_STALE, (const char *)reason.data);
+        set_state(p, device, DEVICE_STALE, (const char *)reason.data, now_us);
     buf_free(&reason);
 }
 
-void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r)
+void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t now_us)
 {
     if (has_answered(r))
-        judge_unit(p, device, true, r);
+        judge_unit(p, device, true, r, now_us);
 }
 
 /* ---- polls ---- */
@@ -253,14 +254,30 @@ static void begin(struct polls *p, struct poll *poll)
     new_points(p, poll, QUALITY_SKIPPED);
 }
 
+static void skip(struct polls *p, size_t index, uint64_t now_us)
+{
+    p->units[p->list[index].device].counts.skipped++;
+    p->counts.skipped++;
+    schedule_polled(&p->schedule, index, now_us);
+}
+
+void polls_put_off(struct polls *p, size_t index, uint64_t now_us)
+{
+    struct poll *poll = &p->list[index];
+
+    free(poll->points);
+    poll->points = NULL;
+    poll->begun = false;
+    p->under_way--;
+    skip(p, index, now_us);
+}
+
 const struct plan_block *polls_next(struct polls *p, size_t index, uint64_t now_us)
 {
     struct poll *poll = &p->list[index];
 
     if (!poll->begun && !has_room(p)) {
-        p->units[poll->device].counts.skipped++;
-        p->counts.skipped++;
-        schedule_polled(&p->schedule, index, now_us);
+        skip(p, index, now_us);
         return NULL;
     }
     if (!poll->begun) {
@@ -325,7 +342,7 @@ static void take_block(struct polls *p, struct poll *poll, const struct modbus_r
 }
 
 /* A poll without any answer is told as what it met, and after some of them as stale, once. */
-static void post_poll(struct polls *p, struct poll *poll)
+static void post_poll(struct polls *p, struct poll *poll, uint64_t now_us)
 {
     poll->missed = poll->answered ? 0 : poll->missed + 1;
     poll->stale = poll->stale && !poll->answered;
@@ -334,7 +351,7 @@ static void post_poll(struct polls *p, struct poll *poll)
     if (poll->answered || (poll->missed < group_of(p, poll)->stale_after && !poll->stale))
         post_reading(p, poll);
     else if (!poll->stale)
-        tell_stale(p, poll);
+        tell_stale(p, poll, now_us);
     if (dead && !poll->stale)
         poll->owes_stale = true;
 }
@@ -351,12 +368,12 @@ static void finish(struct polls *p, size_t index, const struct modbus_result *la
     struct poll *poll = &p->list[index];
     struct poll_unit *u = &p->units[poll->device];
 
-    judge_unit(p, poll->device, poll->answered, last);
+    judge_unit(p, poll->device, poll->answered, last, now_us);
     u->counts.polls++;
     p->counts.polls++;
     poll->begun = false;
     p->under_way--;
-    post_poll(p, poll);
+    post_poll(p, poll, now_us);
     pace(p, index);
     uint64_t before = p->tasks[index].overruns;
     schedule_polled(&p->schedule, index, now_us);
@@ -474,7 +491,7 @@ void polls_open(struct polls *p, uint64_t now_us)
 {
     p->open = true;
     p->line_told = false;
-    p->open_since_us = clock_boot_us();
+    p->open_since_us = now_us;
     p->why[0] = 0;
     p->window_us = now_us;
     p->busy_us = 0;
@@ -484,17 +501,17 @@ void polls_open(struct polls *p, uint64_t now_us)
                   now_us);
 }
 
-void polls_down(struct polls *p, const char *why)
+void polls_down(struct polls *p, const char *why, uint64_t now_us)
 {
     p->open = false;
     p->line_told = false;
-    p->open_since_us = clock_boot_us();
+    p->open_since_us = now_us;
     snprintf(p->why, sizeof p->why, "%s", why);
     for (unsigned i = 0; i < p->m->device_count; i++)
-        set_state(p, i, DEVICE_DEAD, p->why);
+        set_state(p, i, DEVICE_DEAD, p->why, now_us);
     for (size_t i = 0; i < p->count; i++)
         p->list[i].owes_stale = !p->list[i].stale && p->units[p->list[i].device].counts.polls;
-    tell(p);
+    tell(p, now_us);
 }
 
 static void init_unit(struct poll_unit *u, const struct plan_limits *limits)

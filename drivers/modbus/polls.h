@@ -2,7 +2,7 @@
 /* The polls of a Modbus line, whatever carries the requests: which block a poll asks for next, and what
  * becomes of an answer: values with quality and time, the presence of units, counters, the load. All that is
  * posted to the loop's side (front.h) through the mailbox. Does no I/O and knows no frames; times are those
- * of clock_boot_us(). Used by one thread, which is the mailbox's only poster. */
+ * of clock_boot_us(), or of a test's own clock. Used by one thread, which is the mailbox's only poster. */
 #ifndef SLUICE_DRIVERS_MODBUS_POLLS_H
 #define SLUICE_DRIVERS_MODBUS_POLLS_H
 
@@ -19,7 +19,8 @@
 /* Of one unit; the line's are their sum and what no unit can be blamed for. */
 struct modbus_counts {
     uint64_t polls;    /* of groups, ended */
-    uint64_t skipped;  /* polls not begun: the mailbox to the loop was full */
+    uint64_t skipped;  /* polls not begun, as the mailbox to the loop was full, or given up, as a late answer
+                          could  have been taken for theirs */
     uint64_t overruns; /* polls not begun: the line had no time */
     uint64_t requests, ok, timeouts, crc, exceptions, busy, late;
     uint64_t foreign, stray, echoes; /* of the line: frames, bytes, frames */
@@ -99,7 +100,7 @@ void polls_free(struct polls *p);
 /* The line can be used: everything is due again, nothing is dead. */
 void polls_open(struct polls *p, uint64_t now_us);
 /* It cannot: all units are dead, for that reason. */
-void polls_down(struct polls *p, const char *why);
+void polls_down(struct polls *p, const char *why, uint64_t now_us);
 /* Forgets what is under way. */
 void polls_drop(struct polls *p);
 
@@ -115,8 +116,10 @@ bool polls_may_cut(const struct polls *p, size_t index, unsigned address);
 /* What the exchange for it brought; ends the poll when that was all. A block that the device refuses is cut
  * in two, and the poll begins anew. */
 void polls_took(struct polls *p, size_t index, const struct modbus_result *r, uint64_t now_us);
+/* The block cannot be asked for now without doubt about the answer: the poll is skipped. */
+void polls_put_off(struct polls *p, size_t index, uint64_t now_us);
 /* A probe of a dead unit brought this. */
-void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r);
+void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t now_us);
 
 /* True when the result of an order can be posted. */
 bool polls_may_order(struct polls *p);
