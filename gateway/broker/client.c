@@ -304,6 +304,12 @@ static uint8_t subscribe_one(struct client *c, const struct mqtt_filter *f, uint
     return o.qos;
 }
 
+/* MQTT 3.1 has no word for a refusal: its clients would take 0x80 for nonsense. */
+static uint8_t code_of(const struct client *c, const struct mqtt_filter *f, uint8_t code)
+{
+    return c->version == MQTT_3_1 && code > MQTT_GRANTED_2 ? f->qos : code;
+}
+
 /* SUBACK or UNSUBACK; the reason string tells the first thing that went wrong. Takes codes. */
 static void answer_filters(struct client *c, uint8_t type, uint16_t id, struct buf *codes)
 {
@@ -336,7 +342,7 @@ static void on_subscribe(struct client *c, const struct mqtt_packet *packet, str
     }
     uint32_t id = c->version == MQTT_5 ? mqtt_number(&p->props, MQTT_SUBSCRIPTION_ID, 0) : 0;
     while (mqtt_filter_next(&at, MQTT_SUBSCRIBE, &f))
-        buf_u8(&codes, subscribe_one(c, &f, id));
+        buf_u8(&codes, code_of(c, &f, subscribe_one(c, &f, id)));
     answer_filters(c, MQTT_SUBACK, p->id, &codes);
 }
 

@@ -58,10 +58,6 @@ uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *
         *why = "empty client identifier for a session that is to last"; /* [MQTT-3.1.3-8] */
         return MQTT_BAD_CLIENT_ID;
     }
-    if (p->version == MQTT_3_1 && p->client_id.len > 23) {
-        *why = "client identifier over 23 characters, the most of MQTT 3.1";
-        return MQTT_BAD_CLIENT_ID;
-    }
     return terms_connect(&broker_limits(broker_of(c))->terms, p, why);
 }
 

@@ -12,6 +12,8 @@ const struct conf_row terms_rows[] = {
     {"subscription_ids", CONF_BOOL, .def = "true", .help = "MQTT 5 clients may number their subscriptions"},
     {"check_payloads", CONF_BOOL, .def = "true",
      .help = "refuse payloads of MQTT 5 clients that claim to be UTF-8 and are not"},
+    {"old_client_id", CONF_INT, .def = "23", .min = 23, .max = 65535,
+     .help = "longest client identifier of an MQTT 3.1 client, in characters; 3.1 allows 23"},
     {"odd_characters", CONF_BOOL, .def = "true",
      .help = "take control characters and Unicode non-characters in topics, filters and names"},
     {0},
@@ -26,6 +28,7 @@ struct terms terms_of(const struct conf_node *group)
         .shared = conf_bool(group, "shared"),
         .subscription_ids = conf_bool(group, "subscription_ids"),
         .check_payloads = conf_bool(group, "check_payloads"),
+        .old_client_id = (uint16_t)conf_int(group, "old_client_id"),
         .odd_characters = conf_bool(group, "odd_characters"),
     };
 }
@@ -66,10 +69,23 @@ uint8_t terms_message(const struct terms *t, struct bytes topic, uint8_t qos, bo
     return is_odd(t, topic) ? refuse(MQTT_BAD_TOPIC, odd, why) : MQTT_OK;
 }
 
+static size_t characters(struct bytes text)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < text.len; i++)
+        count += (text.data[i] & 0xc0) != 0x80;
+    return count;
+}
+
 uint8_t terms_connect(const struct terms *t, const struct mqtt_connect *p, const char **why)
 {
     const struct mqtt_will *w = &p->will;
 
+    if (p->version == MQTT_3_1 && characters(p->client_id) > t->old_client_id)
+        return refuse(MQTT_BAD_CLIENT_ID,
+                      "client identifier longer than MQTT 3.1 allows; mqtt.old_client_id may allow more",
+                      why);
     if (is_odd(t, p->client_id))
         return refuse(MQTT_BAD_CLIENT_ID, odd, why);
     if (p->has_user && is_odd(t, p->user))

@@ -11,8 +11,9 @@
 struct terms {
     uint8_t max_qos;
     bool retain, wildcards, shared, subscription_ids;
-    bool check_payloads; /* those that claim to be UTF-8 */
-    bool odd_characters; /* control characters and non-characters in names and topics are fine */
+    bool check_payloads;    /* those that claim to be UTF-8 */
+    uint16_t old_client_id; /* longest of MQTT 3.1, in characters */
+    bool odd_characters;    /* control characters and non-characters in names and topics are fine */
 };
 
 extern const struct conf_row terms_rows[];

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Retained messages by the hundred thousand: kept, replayed whole to whoever subscribes as fast as he reads, there again after a
-restart; and nobody else waits meanwhile. Statements of MQTT 3.1.1."""
+restart; and nobody else waits meanwhile (statements of MQTT 3.1.1)."""
 import os
 
 import pytest
