@@ -43,6 +43,8 @@ struct client_port {
     bool certificates; /* a client certificate was required; its common name is the user */
     bool loopback;     /* only this box can reach it */
     struct client_limits limits;
+    char *redirect; /* another server, to which its clients are sent; NULL: none */
+    bool redirect_for_good;
     uint32_t refs;
     uint32_t clients;
     uint64_t refused[REFUSALS];
@@ -58,6 +60,9 @@ struct client_port {
 struct client_port *client_port_new(const char *name, struct broker *b);
 void client_port_drop(struct client_port *p);
 void client_port_limit(struct client_port *p, const struct client_limits *limits);
+
+/* Sends its clients to another server, those that are connected by DISCONNECT; NULL: no more. */
+void client_port_redirect(struct client_port *p, const char *to, bool for_good);
 
 /* A stream waits on server (listener_taker). */
 void client_accept(struct client_port *p, uv_stream_t *server);

@@ -26,6 +26,7 @@ void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
 
     p.connack.reason = reason;
     mqtt_set_text(&p.connack.props, MQTT_REASON_STRING, bytes_of(why));
+    client_port_refer(c->port, reason, &p.connack.props);
     client_name(c, name);
     broker_stats(broker_of(c))->refused_connects++;
     log_info("%s: CONNECT refused: %s", name, why);
@@ -225,6 +226,8 @@ void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes a
         id = bytes_of(made);
     }
     uint8_t reason = judge_rights(c, p, id, &why);
+    if (!reason && (reason = client_port_elsewhere(c->port)))
+        why = "its listener sends clients to another server";
     if (reason) {
         client_refuse_connect(c, reason, why);
         return;

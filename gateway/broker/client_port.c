@@ -42,6 +42,7 @@ void client_port_drop(struct client_port *p)
     if (!p || --p->refs)
         return;
     places_free(p->places);
+    free(p->redirect);
     free(p->name);
     free(p);
 }
@@ -202,8 +203,31 @@ static void disconnect(struct client *c, uint8_t reason)
     struct mqtt_packet p = {.type = MQTT_DISCONNECT};
 
     p.ack.reason = reason;
+    client_port_refer(c->port, reason, &p.ack.props);
     client_send_last(c, &p);
     conn_close(&c->conn);
+}
+
+uint8_t client_port_elsewhere(const struct client_port *p)
+{
+    if (!p->redirect)
+        return MQTT_OK;
+    return p->redirect_for_good ? MQTT_SERVER_MOVED : MQTT_USE_ANOTHER_SERVER;
+}
+
+void client_port_refer(const struct client_port *p, uint8_t reason, struct mqtt_props *props)
+{
+    if (reason == MQTT_SERVER_MOVED || reason == MQTT_USE_ANOTHER_SERVER)
+        mqtt_set_text(props, MQTT_SERVER_REFERENCE, bytes_of(p->redirect));
+}
+
+void client_port_redirect(struct client_port *p, const char *to, bool for_good)
+{
+    free(p->redirect);
+    p->redirect = to ? mem_strdup(to) : NULL;
+    p->redirect_for_good = for_good;
+    if (to)
+        client_port_disconnect(p, client_port_elsewhere(p));
 }
 
 void client_port_disconnect(struct client_port *p, uint8_t reason)

@@ -71,6 +71,10 @@ void client_port_opened(struct client *c);
 void client_port_left(struct client *c, const char *why);
 /* What it is to be told in CONNACK, 0: nothing; *why for people. */
 uint8_t client_port_refusal(const struct client *c, const char **why);
+/* The reason for which its clients go to another server, 0: they stay; and the name of that server where such
+ * a reason is given. */
+uint8_t client_port_elsewhere(const struct client_port *p);
+void client_port_refer(const struct client_port *p, uint8_t reason, struct mqtt_props *props);
 /* In force: bytes; s. */
 uint32_t client_port_packet(const struct client_port *p);
 uint32_t client_port_connect_s(const struct client_port *p);

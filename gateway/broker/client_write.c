@@ -31,7 +31,7 @@ static bool too_large(const struct client *c, size_t size)
  * sent. */
 static size_t fit(const struct client *c, struct mqtt_packet *p)
 {
-    static const enum mqtt_prop spare[] = {MQTT_REASON_STRING, MQTT_RESPONSE_INFO};
+    static const enum mqtt_prop spare[] = {MQTT_REASON_STRING, MQTT_RESPONSE_INFO, MQTT_SERVER_REFERENCE};
     struct mqtt_props *props = c->version == MQTT_5 ? reason_props(p) : NULL;
 
     if (props && c->no_problem_info && p->type != MQTT_CONNACK && p->type != MQTT_DISCONNECT)

@@ -24,6 +24,12 @@ static const struct conf_row tls_rows[] = {
     {"client_ca", CONF_PATH, .help = "clients must show a certificate signed by one of these (PEM)"},
     {0},
 };
+static const struct conf_row redirect_rows[] = {
+    {"to", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 1024,
+     .help = "the server that MQTT 5 clients are told of: \"host:port\"; several with spaces between"},
+    {"for_good", CONF_BOOL, .def = "false", .help = "it is theirs from now on, not only this time"},
+    {0},
+};
 const struct conf_row port_rows[] = {
     {"bind", CONF_STRING, CONF_REQUIRED, .help = "address:port, *:port, or unix:/path"},
     {"anonymous", CONF_BOOL, .def = "false", .help = "take clients without a name: no user, no certificate"},
@@ -32,6 +38,8 @@ const struct conf_row port_rows[] = {
     {"protocol", CONF_CHOICE, .def = "mqtt", .choices = (const char *const[]){"mqtt", "http", NULL},
      .help = "what is spoken; http: MQTT over WebSocket at " WS_PATH},
     {"tls", CONF_GROUP, .rows = tls_rows, .help = "TLS; without it, plain"},
+    {"redirect", CONF_GROUP, .rows = redirect_rows,
+     .help = "send the clients of this listener to another server; who is connected is disconnected"},
     {"max_packet", CONF_SIZE, .min = 1024, .max = 268435460,
      .help = "largest MQTT packet taken here; at most, and unless given, limits.packet"},
     {"max_connections", CONF_INT, .min = 1, .max = LIMIT_CLIENTS,
@@ -270,6 +278,9 @@ static int port_settings(struct port *p, const struct conf_node *l)
     clients->anonymous = conf_bool(l, "anonymous");
     clients->loopback = is_local(l);
     clients->certificates = asks_certificates(l);
+    const struct conf_node *redirect = conf_get(l, "redirect");
+    client_port_redirect(clients, redirect ? conf_string(redirect, "to") : NULL,
+                         redirect && conf_bool(redirect, "for_good"));
     p->conf = l;
     return 0;
 }

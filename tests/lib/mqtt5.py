@@ -167,7 +167,7 @@ class Client(Raw):
         """DISCONNECT with one of the reasons, and closed."""
         p = self.expect(DISCONNECT)
         assert p.reason in reasons, p
-        assert self.closed()
+        assert self.closed(), "a packet after DISCONNECT"
         return p
 
 
