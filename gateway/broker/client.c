@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -447,6 +448,23 @@ static void on_packet(struct client *c, struct bytes whole)
         handlers[p.type](c, &p, whole);
 }
 
+static bool is_connect_5(struct bytes body)
+{
+    static const uint8_t head[] = {0, 4, 'M', 'Q', 'T', 'T', MQTT_5};
+
+    return body.len >= sizeof(head) && !memcmp(body.data, head, sizeof(head));
+}
+
+/* body: as far as it is there. */
+static void refuse_length(struct client *c, struct bytes body)
+{
+    c->port->refused[REFUSED_PACKET]++;
+    if (c->state == CLIENT_NEW && is_connect_5(body))
+        client_on_bad_connect(c, MQTT_PACKET_TOO_LARGE);
+    else
+        client_refuse(c, MQTT_PACKET_TOO_LARGE, "packet length");
+}
+
 static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
 {
     struct client *c = container_of(conn, struct client, conn);
@@ -462,8 +480,10 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         }
         int found = mqtt_frame(data + done, len - done, most, &header, &total);
         if (found < 0) {
-            c->port->refused[REFUSED_PACKET] += found == -EMSGSIZE;
-            client_refuse(c, found == -EMSGSIZE ? MQTT_PACKET_TOO_LARGE : MQTT_MALFORMED, "packet length");
+            if (found == -EMSGSIZE)
+                refuse_length(c, (struct bytes){data + done + header, len - done - header});
+            else
+                client_refuse(c, MQTT_MALFORMED, "packet length");
             break;
         }
         if (!found || total > len - done)

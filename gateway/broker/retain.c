@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "codec/mqtt.h"
@@ -19,7 +20,7 @@ struct retain {
     struct store *store;
     struct map topics;
     uint32_t most;
-    uint64_t refused;
+    uint64_t refused, swept_us;
 };
 
 static bool topic_equal(const struct map_node *n, const void *key)
@@ -99,6 +100,22 @@ static void store_message(struct retain *r, struct message *m)
     buf_free(&record);
 }
 
+/* What has expired makes way (5.0 §3.3.1.3); looked for at most once a second. */
+static void sweep(struct retain *r)
+{
+    uint64_t now_us = clock_boot_us();
+
+    if (r->swept_us && now_us - r->swept_us < 1000000)
+        return;
+    r->swept_us = now_us;
+    for (struct map_node *n = map_next(&r->topics, NULL), *next; n; n = next) {
+        next = map_next(&r->topics, n);
+        struct retained *e = container_of(n, struct retained, by_topic);
+        if (message_expired(e->message))
+            erase(r, e);
+    }
+}
+
 store_ticket retain_set(struct retain *r, struct message *m, bool lasting)
 {
     uint64_t hash = map_hash(m->topic.data, m->topic.len);
@@ -106,6 +123,8 @@ store_ticket retain_set(struct retain *r, struct message *m, bool lasting)
 
     if (!m->payload.len)
         return erase(r, old);
+    if (!old && r->topics.count >= r->most)
+        sweep(r);
     if (!old && r->topics.count >= r->most) {
         r->refused++;
         return 0;

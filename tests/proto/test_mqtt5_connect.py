@@ -270,6 +270,13 @@ def test_response_information(port, own):
     assert client(port, own + "/+", pairs=asked).connack.get(RESPONSE_INFO) is None
 
 
+def test_connect_that_is_too_large(port, own):
+    """[MQTT-3.1.4-1], [MQTT-3.2.2-7]: told as soon as its length is seen"""
+    c = Client(port, connect(own, will=("w", "x" * 60000, 0, 0), password="y" * 60000)[:2000])
+    assert c.expect(CONNACK).reason == 0x95
+    assert c.closed()
+
+
 def test_reason_of_a_refusal(port, own):
     """[MQTT-3.1.2-29] CONNACK may carry it whatever was asked; [MQTT-3.2.2-19], -20: unless it makes it too large"""
     name = "\1" + own

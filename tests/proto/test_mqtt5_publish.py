@@ -267,6 +267,24 @@ def test_expiry_counts_down_over_a_restart(tmp_path):
     assert d.stop() == 0
 
 
+def test_expired_retained_messages_make_way(tmp_path):
+    """[MQTT-3.3.2-5]: they take no place from others"""
+    d = Sluiced(tmp_path, "limits = { retained = 3; };").start()
+    p = client(d.port, "p")
+    before = status(d)["broker"]["retained"]
+    for i in range(3 - before):
+        p.published(f"t/{i}", "x", retain=True, pairs=[(EXPIRY, 1)])
+    p.published("t/new", "x", retain=True)
+    assert status(d)["broker"]["retained_refused"] == 1
+    time.sleep(1.1)
+    p.published("t/new", "y", retain=True)
+    s = client(d.port, "s")
+    s.subscribed("t/#")
+    assert s.received().payload == b"y"
+    s.quiet()
+    assert d.stop() == 0
+
+
 def test_expiry_without_waiting(port, own):
     """[MQTT-3.3.2-6]: what did not wait keeps its interval, 0 and the largest included"""
     s, p = pair_of(port, own)
