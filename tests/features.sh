@@ -39,6 +39,7 @@ done
 refuses BRIDGE 'bridges = ( { name = "x"; } );' CONFIG_BRIDGE
 refuses MODBUS_RTU 'lines = ( { name = "x"; protocol = "modbus-rtu"; port = "/dev/ttyS0"; } );' CONFIG_MODBUS_RTU
 refuses SCRAM 'users = ( { name = "a"; scram = "x"; } );' CONFIG_SCRAM
+refuses TOKENS 'tokens = { audience = "a"; };' CONFIG_TOKENS
 refuses TLS 'listeners = ( { bind = "127.0.0.1:1"; tls = { cert = "a"; key = "b"; }; } );' CONFIG_TLS
 refuses WEBSOCKET 'listeners = ( { bind = "127.0.0.1:1"; protocol = "http"; } );' CONFIG_WEBSOCKET
-echo "features: $count builds, 5 refusals"
+echo "features: $count builds, 6 refusals"

@@ -113,3 +113,21 @@ int crypto_base64_decode(const char *text, uint8_t *out, size_t size, size_t *le
         return -EINVAL;
     }
 }
+
+int crypto_base64url_decode(struct bytes text, uint8_t *out, size_t size, size_t *len)
+{
+    char *plain = mem_alloc(text.len + 4);
+    int err = 0;
+
+    for (size_t i = 0; i < text.len && !err; i++) {
+        char c = (char)text.data[i];
+        plain[i] = c == '-' ? '+' : c == '_' ? '/' : c;
+        if (!c || strchr("+/=", c))
+            err = -EINVAL;
+    }
+    memset(plain + text.len, '=', (4 - text.len % 4) % 4);
+    if (!err)
+        err = crypto_base64_decode(plain, out, size, len);
+    free(plain);
+    return err;
+}

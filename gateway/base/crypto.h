@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
+
 enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA512_LEN = 64, CRYPTO_MOST_LEN = 64 };
 enum crypto_hash { CRYPTO_SHA1, CRYPTO_SHA256, CRYPTO_SHA512 };
 
@@ -32,5 +34,7 @@ bool crypto_equal(const void *a, const void *b, size_t len);
 char *crypto_base64(const void *data, size_t len);
 /* 0 and the number of bytes, -EINVAL when text is no base64, -EMSGSIZE when out is too small. */
 int crypto_base64_decode(const char *text, uint8_t *out, size_t size, size_t *len);
+/* The same of RFC 4648 §5 without padding, as tokens have it. */
+int crypto_base64url_decode(struct bytes text, uint8_t *out, size_t size, size_t *len);
 
 #endif

@@ -129,6 +129,16 @@ void acl_add_all(struct acl *a, const struct conf_node *root)
     }
 }
 
+void acl_allow(struct acl *a, uint8_t actions, const char *topic, const char *where)
+{
+    add_rule(a, &(struct acl_rule){.topic = mem_strdup(topic),
+                                   .where = mem_strdup(where),
+                                   .allow = true,
+                                   .retain = true,
+                                   .actions = actions,
+                                   .max_qos = 2});
+}
+
 static bool has_role(const struct acl_who *who, const char *role)
 {
     for (const char *const *r = who->roles; r && *r; r++)

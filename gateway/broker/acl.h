@@ -46,6 +46,9 @@ void acl_drop(struct acl *a);
 /* The rules of a checked configuration. */
 void acl_add_all(struct acl *a, const struct conf_node *root);
 
+/* One that allows actions (of enum acl_action) on topic. */
+void acl_allow(struct acl *a, uint8_t actions, const char *topic, const char *where);
+
 /* The action of one of its three names; 0 when it is none. */
 enum acl_action acl_action(const char *name);
 bool acl_rule_is_for(const struct acl_rule *r, const struct acl_who *who);

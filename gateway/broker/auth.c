@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/users.h"
 #include "broker/auth_private.h"
@@ -68,6 +69,8 @@ static void login_free(struct auth_login *l)
     free(l->password);
     buf_free(&l->data);
     free(l->secret);
+    free(l->client);
+    acl_drop(l->rules);
     free(l->user);
     free(l);
 }
@@ -78,27 +81,50 @@ enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why
     return AUTH_REFUSE;
 }
 
+/* Who it is; NULL: somebody without a name. What the login has goes over to it. */
+static struct identity *identity_of(struct auth_login *l)
+{
+    if (!l->user)
+        return NULL;
+    struct identity *who = mem_alloc(sizeof(*who));
+    *who = (struct identity){.user = l->user,
+                             .how = l->backend->name,
+                             .by_method = l->backend->by_method,
+                             .by = l->backend,
+                             .secret = l->secret,
+                             .client = l->client,
+                             .own = l->rules,
+                             .until_s = l->until_s};
+    l->user = l->secret = l->client = NULL;
+    l->rules = NULL;
+    return who;
+}
+
+static struct auth_answer refused(struct auth_login *l)
+{
+    struct auth *a = l->auth;
+
+    a->counts.refused++;
+    auth_note(a, "client at %s refused: %s%s%.64s", l->peer, l->answer.why, l->user ? ", user " : "",
+              l->user ? l->user : "");
+    return l->answer;
+}
+
 static struct auth_answer answer_of(struct auth_login *l, enum auth_step step)
 {
     struct auth *a = l->auth;
 
-    if (step == AUTH_REFUSE) {
-        a->counts.refused++;
-        auth_note(a, "client at %s refused: %s%s%.64s", l->peer, l->answer.why, l->user ? ", user " : "",
-                  l->user ? l->user : "");
-        return l->answer;
+    if (step == AUTH_REFUSE)
+        return refused(l);
+    struct identity *who = identity_of(l);
+    if (!auth_still_valid(a, who)) { /* the configuration has changed meanwhile */
+        identity_free(who);
+        auth_refuse(l, MQTT_BAD_CREDENTIALS, "what it showed does not hold any more");
+        return refused(l);
     }
     a->counts.admitted++;
-    struct auth_answer answer = {.data = l->data};
+    struct auth_answer answer = {.who = who, .data = l->data};
     l->data = (struct buf){0};
-    if (!l->user)
-        return answer;
-    struct identity *who = answer.who = mem_alloc(sizeof(*who));
-    who->how = l->backend->name;
-    who->by_method = l->backend->by_method;
-    who->user = l->user;
-    who->secret = l->secret;
-    l->user = l->secret = NULL;
     return answer;
 }
 
@@ -313,6 +339,8 @@ void identity_free(struct identity *who)
     if (!who)
         return;
     acl_view_drop(who->view);
+    acl_drop(who->own);
+    free(who->client);
     free(who->user);
     free(who->secret);
     free(who);
@@ -322,7 +350,7 @@ void identity_free(struct identity *who)
  * box. */
 static bool may_do_all(const struct realm *r, const char *user, bool loopback)
 {
-    return !r->with_acl && (!r->with_users || (!user && loopback));
+    return !r->with_acl && (!r->asks || (!user && loopback));
 }
 
 static struct acl_who who_of(const struct realm *r, const char *user, struct bytes client)
@@ -341,10 +369,16 @@ uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bo
         acl_view_drop(i->view);
         i->view = NULL;
     }
-    if (may_do_all(a->realm, user, loopback))
+    if (i && i->client && !bytes_equal(bytes_of(i->client), client)) {
+        *why = "its token is for another client identifier";
+        return MQTT_NOT_AUTHORIZED;
+    }
+    if (!(i && i->own) && may_do_all(a->realm, user, loopback))
         return MQTT_OK;
     struct acl_who asking = who_of(a->realm, user, client);
     const char *wrong = acl_who_wrong(a->realm->acl, &asking);
+    if (!wrong && i && i->own)
+        wrong = acl_who_wrong(i->own, &asking);
     if (wrong) {
         *why = *wrong == 'u' ? "a rule stands on its user name, which holds + # / or begins with $"
                              : "a rule stands on its client identifier, which holds + # / or begins with $";
@@ -354,16 +388,26 @@ uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bo
         i = *who = mem_alloc(sizeof(*i));
         i->how = auth_anonymous.name;
     }
-    i->view = acl_view_get(a->realm->acl, &asking, NULL);
+    i->view = acl_view_get(a->realm->acl, &asking, i->own);
     return MQTT_OK;
 }
 
 bool auth_still_valid(const struct auth *a, const struct identity *who)
 {
-    if (!who || !who->secret)
+    if (!who || !who->by || !who->by->still_valid)
         return true;
-    const struct user *u = users_find(a->realm->users, bytes_of(who->user));
-    return u && user_has_secret(u, who->secret);
+    for (size_t i = 0; auth_backends[i]; i++)
+        if (auth_backends[i] == who->by)
+            return who->by->still_valid(who, a->realm, a->realm->own[i]);
+    return false;
+}
+
+uint32_t identity_left_s(const struct identity *who)
+{
+    if (!who || !who->until_s)
+        return UINT32_MAX;
+    int64_t left = who->until_s - clock_wall_us() / 1000000;
+    return left < 0 ? 0 : left < UINT32_MAX ? (uint32_t)left : UINT32_MAX - 1;
 }
 
 bool auth_test(struct auth *a, const char *user, struct bytes client, enum acl_action action,

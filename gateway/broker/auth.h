@@ -15,14 +15,19 @@
 
 struct auth;
 struct auth_login;
+struct auth_backend;
 struct conf_node;
 
 /* Who a client is, once it is in. A NULL identity is one without a name that may do everything. */
 struct identity {
-    char *user;            /* NULL: anonymous */
-    const char *how;       /* "password", "certificate", … */
-    bool by_method;        /* how is an authentication method, by which it can authenticate again */
-    char *secret;          /* the entry that it was checked against, when there is one */
+    char *user;      /* NULL: anonymous */
+    const char *how; /* "password", "certificate", … */
+    bool by_method;  /* how is an authentication method, by which it can authenticate again */
+    const struct auth_backend *by;
+    char *secret;          /* what it was checked against, when there is something */
+    char *client;          /* the client identifier that it must have; NULL: any */
+    struct acl *own;       /* rules that it brought with it, or NULL */
+    int64_t until_s;       /* seconds since 1970 when it ends; 0: never */
     struct acl_view *view; /* NULL: may do everything */
 };
 
@@ -68,8 +73,10 @@ void auth_cancel(struct auth_login *l);
  * everything. */
 uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bool loopback,
                   const char **why);
-/* After auth_load: false when who would not get in any more. */
+/* After auth_load, and when time has passed: false when who would not get in any more. */
 bool auth_still_valid(const struct auth *a, const struct identity *who);
+/* How long it may stay yet; UINT32_MAX: for ever. */
+uint32_t identity_left_s(const struct identity *who);
 void identity_free(struct identity *who); /* NULL is fine */
 
 /* What the rules say of an action ("publish", "subscribe", "receive") of a user, who need not be connected.

@@ -54,14 +54,10 @@ static void work(struct auth_login *l)
     l->is_right = password_matches(&l->entry, (struct bytes){l->password, l->password_len}) && l->secret;
 }
 
-/* Meanwhile another login may have shown that the password is right, or another configuration may be in
- * force. */
+/* Meanwhile another login may have shown that the password is right. */
 static enum auth_step finish(struct auth_login *l)
 {
-    const struct user *user = users_find(l->auth->realm->users, bytes_of(l->user));
-    bool there = l->secret && user && user_has_secret(user, l->secret);
-
-    if (!there || !l->is_right) {
+    if (!l->is_right) {
         auth_place_failed(l->place);
         return auth_refuse(l, MQTT_BAD_CREDENTIALS, "wrong user name or password");
     }
@@ -69,5 +65,10 @@ static enum auth_step finish(struct auth_login *l)
     return AUTH_ADMIT;
 }
 
-const struct auth_backend auth_password = {
-    .name = "password", .asks = asks, .takes = takes, .begin = begin, .work = work, .finish = finish};
+const struct auth_backend auth_password = {.name = "password",
+                                           .asks = asks,
+                                           .takes = takes,
+                                           .begin = begin,
+                                           .work = work,
+                                           .finish = finish,
+                                           .still_valid = realm_has_secret};

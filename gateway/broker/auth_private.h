@@ -54,7 +54,10 @@ struct auth_login {
     char *secret;
     uint8_t key[CRYPTO_SHA256_LEN];
     struct buf data; /* for the client */
-    void *exchange;  /* the row's, until drop */
+    char *client;    /* these three: as in an identity */
+    struct acl *rules;
+    int64_t until_s;
+    void *exchange; /* the row's, until drop */
 };
 
 /* A way of proving who one is. What is not there may be NULL. */
@@ -72,6 +75,8 @@ struct auth_backend {
     enum auth_step (*go_on)(struct auth_login *l, struct bytes data); /* after AUTH_CONTINUE */
     void (*work)(struct auth_login *l);                               /* on the pool, after AUTH_WORK */
     enum auth_step (*finish)(struct auth_login *l);
+    /* Does what who was checked against still hold? NULL: always. */
+    bool (*still_valid)(const struct identity *who, const struct realm *realm, const void *own);
     void (*drop)(struct auth_login *l);
 };
 /* The first that takes a request has it. Ends with NULL; generated from objects.mk. */
@@ -88,6 +93,9 @@ struct auth {
     uint32_t notes, notes_held;
     struct auth_counts counts;
 };
+
+/* still_valid of who was checked against a user's entry. */
+bool realm_has_secret(const struct identity *who, const struct realm *realm, const void *own);
 
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
 

@@ -66,3 +66,11 @@ void realm_drop(struct realm *r)
     acl_drop(r->acl);
     free(r);
 }
+
+bool realm_has_secret(const struct identity *who, const struct realm *realm, const void *own)
+{
+    const struct user *u = users_find(realm->users, bytes_of(who->user));
+
+    (void)own;
+    return u && user_has_secret(u, who->secret);
+}

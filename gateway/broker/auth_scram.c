@@ -112,17 +112,14 @@ static bool takes(const struct auth_request *r, const struct realm *realm, const
     return own != NULL;
 }
 
-/* Who it is to act as can only be itself, and it must still be there. */
+/* Who it is to act as can only be itself. */
 static enum auth_step judge(struct auth_login *l, Gsasl_session *session)
 {
-    const struct user *user = users_find(l->auth->realm->users, bytes_of(l->user));
     const char *as = gsasl_property_fast(session, GSASL_AUTHZID);
 
     if (as && *as && strcmp(as, l->user) != 0)
         return auth_refuse(l, MQTT_NOT_AUTHORIZED, "it asks to be somebody else");
-    if (!l->secret || !user || !user_has_secret(user, l->secret))
-        return auth_refuse(l, MQTT_BAD_CREDENTIALS, "wrong user name or password");
-    return AUTH_ADMIT;
+    return l->secret ? AUTH_ADMIT : auth_refuse(l, MQTT_BAD_CREDENTIALS, "wrong user name or password");
 }
 
 static enum auth_step go_on(struct auth_login *l, struct bytes data)
@@ -173,7 +170,7 @@ static void drop(struct auth_login *l)
 #define SCRAM(method, of)                                                                                    \
     {                                                                                                        \
         .name = method, .by_method = true, .hash = of, .load = load, .unload = unload, .takes = takes,       \
-        .begin = begin, .go_on = go_on, .drop = drop                                                         \
+        .begin = begin, .go_on = go_on, .still_valid = realm_has_secret, .drop = drop                        \
     }
 const struct auth_backend auth_scram_sha_256 = SCRAM("SCRAM-SHA-256", CRYPTO_SHA256);
 const struct auth_backend auth_scram_sha_1 = SCRAM("SCRAM-SHA-1", CRYPTO_SHA1);

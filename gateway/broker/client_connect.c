@@ -12,7 +12,7 @@
 #include "broker/alias.h"
 #include "broker/client_private.h"
 
-enum { SMALLEST_CONNACK = 5 };
+enum { SMALLEST_CONNACK = 5, CLOCK_EVERY_S = 60 };
 
 static struct broker *broker_of(const struct client *c)
 {
@@ -257,6 +257,19 @@ void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes a
     conn_close(&c->conn);
 }
 
+/* Seconds until one and a half times its keepalive have passed without a packet; UINT32_MAX: it has none. */
+static uint32_t keep_alive_left(struct client *c)
+{
+    uint64_t now = uv_now(broker_loop(broker_of(c)));
+
+    if (!c->keep_alive)
+        return UINT32_MAX;
+    if (c->holds & HOLD_STORE) /* it is we who do not listen */
+        c->seen_ms = now;
+    uint64_t due = c->seen_ms + c->keep_alive * 1500u;
+    return due > now ? (uint32_t)((due - now + 999) / 1000) : 0;
+}
+
 /* One and a half times the keepalive without a packet ends the connection ([MQTT-3.1.2-24]). The timer is
  * only moved when it fires: packets cost it nothing. */
 void client_keep_alive(struct client *c)
@@ -273,20 +286,24 @@ void client_keep_alive(struct client *c)
         timer_start(broker_timers(broker_of(c)), &c->timer, client_port_connect_s(c->port));
         return;
     }
-    if (!c->keep_alive || c->state != CLIENT_CONNECTED)
+    if (c->state != CLIENT_CONNECTED)
         return;
-    uint64_t now = uv_now(broker_loop(broker_of(c)));
-    uint64_t due = c->seen_ms + c->keep_alive * 1500u;
-    if (c->holds & HOLD_STORE) { /* it is we who do not listen */
-        c->seen_ms = now;
-        due = now + c->keep_alive * 1500u;
-    }
-    if (due > now) {
-        timer_start(broker_timers(broker_of(c)), &c->timer, (uint32_t)((due - now + 999) / 1000));
+    uint32_t left = identity_left_s(c->who);
+    if (!left) {
+        client_refuse(c, MQTT_NOT_AUTHORIZED, "its token has run out");
         return;
     }
-    stats->keepalive_timeouts++;
-    client_refuse(c, MQTT_KEEPALIVE_TIMEOUT, "silent for one and a half times its keepalive");
+    uint32_t next = keep_alive_left(c);
+    if (!next) {
+        stats->keepalive_timeouts++;
+        client_refuse(c, MQTT_KEEPALIVE_TIMEOUT, "silent for one and a half times its keepalive");
+        return;
+    }
+    if (left != UINT32_MAX && left > CLOCK_EVERY_S)
+        left = CLOCK_EVERY_S; /* the clock may be set meanwhile */
+    next = next < left ? next : left;
+    if (next != UINT32_MAX)
+        timer_start(broker_timers(broker_of(c)), &c->timer, next);
 }
 
 void client_leave(struct client *c, bool will)

@@ -34,10 +34,14 @@ obj-y += gateway/broker/terms.o
 obj-y += gateway/broker/users.o
 obj-$(CONFIG_SCRAM) += gateway/broker/auth_scram.o
 feature-$(CONFIG_SCRAM) += scram:CONFIG_SCRAM
+obj-$(CONFIG_TOKENS) += gateway/base/signature.o gateway/broker/auth_token.o gateway/broker/jwt.o gateway/broker/token_service.o
+feature-$(CONFIG_TOKENS) += tokens:CONFIG_TOKENS
+service-$(CONFIG_TOKENS) += service_tokens
 service-y += service_auth service_broker
 
 # auth-y: rows of the table of ways to prove who one is, in the order in which they are tried
 gen-y += auth
+auth-$(CONFIG_TOKENS) += auth_token
 auth-y += auth_password auth_certificate auth_anonymous
 auth-$(CONFIG_SCRAM) += auth_scram_sha_256 auth_scram_sha_1
 

@@ -30,7 +30,7 @@ OPEN = {"version.h": "codec", "service.h": "base codec net", "notify.h": "base c
 # Headers of others, each in one place.
 PLACES = {
     r"sqlite3\.h": r"gateway/store/\w*sqlite\w*\.[ch]",
-    r"mbedtls/.*": r"gateway/base/crypto\.c|gateway/net/tls\w*\.[ch]",
+    r"mbedtls/.*": r"gateway/base/(crypto|signature)\.c|gateway/net/tls\w*\.[ch]",
     r"modbus(/modbus)?\.h": r"drivers/modbus/\w+\.c",
     r"libconfig\.h": r"gateway/base/conf\w*\.c",
     r"libserialport\.h": r"drivers/port\w*\.c",
