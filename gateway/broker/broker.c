@@ -357,8 +357,12 @@ void broker_set_boot(struct broker *b, uint32_t boot)
 
 struct broker_counts broker_counts(const struct broker *b)
 {
-    return (struct broker_counts){b->sessions.count, b->subscription_count, retain_count(b->retain),
-                                  retain_refused(b->retain)};
+    return (struct broker_counts){.sessions = b->sessions.count,
+                                  .subscriptions = b->subscription_count,
+                                  .shared = b->shared_count,
+                                  .retained = retain_count(b->retain),
+                                  .retained_bytes = retain_bytes(b->retain),
+                                  .retained_refused = retain_refused(b->retain)};
 }
 
 struct session *broker_publisher(struct broker *b, uint64_t key)

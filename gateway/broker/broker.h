@@ -15,14 +15,22 @@
 
 struct net;
 
+/* Of clients, as they are on the wire (within TLS and WebSocket). */
+struct wire_counts {
+    uint64_t packets_in, packets_out, bytes_in, bytes_out; /* of all kinds */
+    uint64_t publishes, publish_bytes;                     /* PUBLISH from clients, and their payloads */
+};
+
 struct broker_stats {
+    struct wire_counts wire;
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* PUBLISH */
     uint64_t dropped;                                        /* by policy, all reasons */
     uint64_t too_large;                                      /* of them: larger than the receiver takes */
     uint64_t queue_full, slow_reader; /* of them: a full queue; QoS 0 for who does not read in time */
     uint64_t unknown_acks;            /* of what was not sent */
     uint64_t unread_answers; /* clients that were not read any more because they did not read themselves */
-    uint64_t connects, refused_connects, clients, clients_most;
+    uint64_t accepted, connects, refused_connects, clients, clients_most;
+    uint64_t expired; /* sessions */
     uint64_t protocol_errors, keepalive_timeouts, connect_timeouts, taken_over;
 };
 
@@ -85,7 +93,8 @@ uint32_t broker_boot(const struct broker *b);
 void broker_set_boot(struct broker *b, uint32_t boot);
 void broker_set_limits(struct broker *b, const struct broker_limits *limits);
 struct broker_counts {
-    size_t sessions, subscriptions, retained;
+    size_t sessions, subscriptions, shared, retained; /* shared: of the subscriptions */
+    uint64_t retained_bytes;                          /* of payloads */
     uint64_t retained_refused; /* messages that were not kept: too many topics had one */
 };
 struct broker_counts broker_counts(const struct broker *b);

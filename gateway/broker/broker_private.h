@@ -23,7 +23,7 @@ struct broker {
     uint64_t next_key;
     struct map replays;    /* by subscription */
     uint32_t replay_steps; /* left in this round */
-    uint32_t boot, last_number, subscription_count;
+    uint32_t boot, last_number, subscription_count, shared_count;
     uint32_t *free_numbers; /* of durable sessions that are gone */
     uint32_t free_count, free_cap;
     struct session **loading; /* by number, during broker_load alone */

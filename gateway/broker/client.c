@@ -197,7 +197,10 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
     struct bytes topic = p->topic;
     store_ticket inbound = 0;
     uint32_t receivers = 0;
+    struct wire_counts *wire = &broker_stats(broker_of(c))->wire;
 
+    wire->publishes++;
+    wire->publish_bytes += p->payload.len;
     if ((c->version == MQTT_5 && !judge_publish_5(c, p, &topic)) || !within_terms(c, p, topic))
         return;
     /* [MQTT-4.3.3-10], 3.1.1 [MQTT-4.3.3-2]: a repeat before PUBREL is acknowledged again and not passed on.
@@ -468,6 +471,7 @@ static void refuse_length(struct client *c, struct bytes body)
 static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
 {
     struct client *c = container_of(conn, struct client, conn);
+    struct wire_counts *wire = &broker_stats(broker_of(c))->wire;
     size_t done = 0, header, total;
 
     while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
@@ -489,6 +493,8 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         if (!found || total > len - done)
             break;
         c->seen_ms = uv_now(broker_loop(broker_of(c)));
+        wire->packets_in++;
+        wire->bytes_in += total;
         on_packet(c, (struct bytes){data + done, total});
         done += total;
     }

@@ -144,10 +144,11 @@ static void put_publish(struct buf *lane, const struct client *c, const struct d
     put_bytes(at, f->payload);
 }
 
-static void count_out(struct client *c, size_t payload)
+static void count_out(struct client *c, size_t size, size_t payload)
 {
     struct broker_stats *stats = broker_stats(broker_of(c));
 
+    client_count_out(c, size);
     stats->messages_out++;
     stats->bytes_out += payload;
 }
@@ -162,7 +163,7 @@ static bool pass_whole(struct client *c, const struct delivery *d)
         c->most_aliases)
         return false;
     buf_append(client_free_lane(c), m->wire.data, m->wire.len);
-    count_out(c, m->payload.len);
+    count_out(c, m->wire.len, m->payload.len);
     return true;
 }
 
@@ -185,14 +186,15 @@ static bool deliver(struct session *s, const struct delivery *d)
     if (pass_whole(c, d))
         return true;
     struct form f = form_of(c, d);
-    if (c->most_packet && 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining > c->most_packet) {
+    size_t size = 1 + mqtt_varint_size((uint32_t)f.remaining) + f.remaining;
+    if (c->most_packet && size > c->most_packet) {
         session_queue(s)->counts.too_large++;
         broker_stats(broker_of(c))->too_large++;
         broker_stats(broker_of(c))->dropped++;
         return leave_out(s, d);
     }
     put_publish(d->qos ? conn_held_lane(&c->conn, d->ticket) : client_free_lane(c), c, d, &f);
-    count_out(c, f.payload.len);
+    count_out(c, size, f.payload.len);
     return true;
 }
 

@@ -167,6 +167,7 @@ void client_accept(struct client_port *p, uv_stream_t *server)
     p->clients++;
     list_add_tail(&p->all, &c->in_port);
     timer_start(broker_timers(b), &c->timer, client_port_connect_s(p));
+    stats->accepted++;
     if (++stats->clients > stats->clients_most)
         stats->clients_most = stats->clients;
     judge(c);

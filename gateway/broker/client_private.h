@@ -42,6 +42,15 @@ struct client {
     uint8_t refusal;       /* 1 + enum client_refusal: what it is told at CONNECT */
 };
 
+/* A packet of so many bytes has been written to a lane. */
+static inline void client_count_out(const struct client *c, size_t size)
+{
+    struct wire_counts *wire = &broker_stats(c->port->broker)->wire;
+
+    wire->packets_out++;
+    wire->bytes_out += size;
+}
+
 /* The lane of what waits for nothing. Still nothing overtakes CONNACK ([MQTT-3.2.0-1]). */
 struct buf *client_free_lane(struct client *c);
 /* Writes one packet to a lane: 0 is the free lane; otherwise held in order at ticket. */

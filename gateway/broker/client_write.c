@@ -52,12 +52,18 @@ struct buf *client_free_lane(struct client *c)
     return conn_free_lane(&c->conn);
 }
 
+static void put(struct client *c, struct buf *lane, const struct mqtt_packet *p, size_t size)
+{
+    mqtt_encode(buf_extend(lane, size), p, c->version);
+    client_count_out(c, size);
+}
+
 void client_send_free(struct client *c, struct mqtt_packet *p)
 {
     size_t size = fit(c, p);
 
     if (size)
-        mqtt_encode(buf_extend(client_free_lane(c), size), p, c->version);
+        put(c, client_free_lane(c), p, size);
 }
 
 bool client_send_held(struct client *c, struct mqtt_packet *p, store_ticket ticket)
@@ -66,7 +72,7 @@ bool client_send_held(struct client *c, struct mqtt_packet *p, store_ticket tick
 
     broker_want(broker_of(c), ticket);
     if (size)
-        mqtt_encode(buf_extend(conn_held_lane(&c->conn, ticket), size), p, c->version);
+        put(c, conn_held_lane(&c->conn, ticket), p, size);
     return size;
 }
 
@@ -77,6 +83,7 @@ void client_send_ack(struct client *c, uint8_t type, uint16_t id, uint8_t reason
     bool with_reason = c->version == MQTT_5 && reason;
     uint8_t bytes[5] = {first, with_reason ? 3 : 2, (uint8_t)(id >> 8), (uint8_t)id, reason};
     buf_append(conn_held_lane(&c->conn, ticket), bytes, with_reason ? 5 : 4);
+    client_count_out(c, with_reason ? 5 : 4);
 }
 
 void client_send_nack(struct client *c, uint8_t type, uint16_t id, uint8_t reason, const char *why,
@@ -99,7 +106,7 @@ void client_send_last(struct client *c, struct mqtt_packet *p)
     size_t size = fit(c, p);
 
     if (size && welcomed && c->state == CLIENT_CONNECTED && c->version == MQTT_5)
-        mqtt_encode(buf_extend(lane, size), p, c->version);
+        put(c, lane, p, size);
 }
 
 void client_refuse(struct client *c, uint8_t reason, const char *why)

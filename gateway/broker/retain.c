@@ -21,6 +21,7 @@ struct retain {
     struct map topics;
     uint32_t most;
     uint64_t refused, swept_us;
+    uint64_t bytes; /* of payloads */
 };
 
 static bool topic_equal(const struct map_node *n, const void *key)
@@ -65,6 +66,7 @@ static store_ticket erase(struct retain *r, struct retained *old)
         return 0;
     store_retained_remove(r->store, old->message->topic);
     map_remove(&r->topics, &old->by_topic);
+    r->bytes -= old->message->payload.len;
     message_drop(old->message);
     free(old);
     return store_open_ticket(r->store);
@@ -72,7 +74,9 @@ static store_ticket erase(struct retain *r, struct retained *old)
 
 static void put(struct retain *r, struct retained *old, struct message *kept, uint64_t hash)
 {
+    r->bytes += kept->payload.len;
     if (old) {
+        r->bytes -= old->message->payload.len;
         message_drop(old->message);
         old->message = kept;
         return;
@@ -147,6 +151,11 @@ void retain_restore(struct retain *r, struct message *m)
 size_t retain_count(const struct retain *r)
 {
     return r->topics.count;
+}
+
+uint64_t retain_bytes(const struct retain *r)
+{
+    return r->bytes;
 }
 
 uint64_t retain_refused(const struct retain *r)

@@ -18,6 +18,7 @@ store_ticket retain_set(struct retain *r, struct message *m, bool lasting);
 void retain_restore(struct retain *r, struct message *m);
 
 size_t retain_count(const struct retain *r);
+uint64_t retain_bytes(const struct retain *r);
 uint64_t retain_refused(const struct retain *r);
 
 /* The next message whose topic matches, in an order of its own; messages may come and go in between. *place:

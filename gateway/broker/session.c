@@ -30,6 +30,7 @@ static void on_expiry(struct timer *t)
 {
     struct session *s = container_of(t, struct session, expiry);
 
+    broker_stats(s->broker)->expired++;
     if (s->ops)
         session_detach(s); /* it is handing over its queue, see share.h */
     session_fire_will(s);  /* [MQTT-3.1.2-8]: the session's end also ends the delay */
@@ -150,6 +151,7 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
 static void subscription_free(struct subscription *sub)
 {
     replay_end(sub);
+    sub->session->broker->shared_count -= sub->shared;
     router_remove(sub->session->broker->router, sub);
     list_remove(&sub->in_session);
     sub->session->subscription_count--;
@@ -273,6 +275,7 @@ static struct subscription *add_subscription(struct session *s, struct bytes fil
     s->subscription_count++;
     s->broker->subscription_count++;
     router_add(s->broker->router, sub);
+    s->broker->shared_count += sub->shared;
     return sub;
 }
 

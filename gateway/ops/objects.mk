@@ -10,4 +10,5 @@ obj-y += gateway/ops/control_requests.o
 service-y += service_health
 service-y += service_control
 obj-y += gateway/ops/sys.o
+obj-y += gateway/ops/sys_load.o
 service-y += service_sys

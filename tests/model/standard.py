@@ -172,6 +172,8 @@ class Standard:
         will, s.will = s.will, None
         if will:
             self.publish(will.message)
+        for sh in self.shared:  # nobody was told that it is on disk: a member may go before it is, and take it along
+            sh.required &= not will or sh.message is not will.message
 
     def end(self, s):
         self.fire(s)
