@@ -233,3 +233,13 @@ uint64_t judge_wake_us(const struct judge *j)
 {
     return j->len > j->used ? ended_us(j) : 0;
 }
+
+uint64_t judge_rest_us(const struct judge *j)
+{
+    size_t len = j->len - j->used;
+
+    if (j->used || len < 3 || !reply_begins(j) || j->rx[1] & 0x80 || echo_begins(j) ||
+        len + 2 >= j->reply_len)
+        return 0;
+    return j->last_us + rtu_wire_us(&j->timing, j->reply_len - len - 2);
+}

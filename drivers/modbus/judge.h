@@ -72,4 +72,8 @@ struct judge_event judge_next(struct judge *j, uint64_t now_us);
 /* When judge_next should be asked again although no byte came; 0: no need. */
 uint64_t judge_wake_us(const struct judge *j);
 
+/* While the answer comes in: before then the wire cannot have brought its last two characters, and nobody
+ * need look. 0: look at each byte. */
+uint64_t judge_rest_us(const struct judge *j);
+
 #endif

@@ -134,6 +134,14 @@ static int wait_for_bytes(int tty_fd, int stop_fd, int order_fd, uint64_t until_
     return fds[2].revents ? 1 : 0;
 }
 
+/* A long answer is let come in; waking for each of its bytes would cost more than all else. */
+static int rest(const struct exchange *x, int stop_fd)
+{
+    uint64_t until_us = judge_rest_us(&x->judge);
+
+    return until_us > clock_boot_us() ? wait_for_bytes(-1, stop_fd, -1, until_us) : 0;
+}
+
 int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
 {
     for (;;) {
@@ -152,7 +160,9 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
             break;
         case EXCHANGE_WAIT:
         case EXCHANGE_IDLE:
-            err = wait_for_bytes(tty_fd, stop_fd, -1, until_us);
+            err = rest(x, stop_fd);
+            if (!err)
+                err = wait_for_bytes(tty_fd, stop_fd, -1, until_us);
             break;
         }
         if (err)
