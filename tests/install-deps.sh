@@ -10,7 +10,10 @@ demo="openssl python3"
 bench="mosquitto strace mount util-linux e2fsprogs"
 check="git clang clang-format libclang-rt-dev llvm binutils libcmocka-dev python3-pytest python3-kconfiglib
     python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto-clients libmosquitto-dev
-    libpaho-mqtt-dev mbpoll socat tshark"
+    libpaho-mqtt-dev mbpoll socat tshark chromium"
+# Node comes from many places, npm with it.
+command -v node >/dev/null || check="$check nodejs"
+command -v npm >/dev/null || check="$check npm"
 
 list=
 if [ "${1:-}" = --list ]; then

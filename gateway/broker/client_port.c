@@ -192,7 +192,7 @@ void client_port_left(struct client *c, const char *why)
     p->clients--;
     p->telling -= c->refusal != 0;
     broker_stats(p->broker)->clients--;
-    if (!why || c->open)
+    if (!why || c->open || conn_left(&c->conn)) /* who only looks whether we listen is nobody refused */
         return;
     p->refused[REFUSED_HANDSHAKE]++;
     conn_peer(&c->conn, peer);

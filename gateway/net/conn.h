@@ -131,6 +131,12 @@ static inline bool conn_holds(const struct conn *c)
     return c->held.len > 0;
 }
 
+/* The peer has ended its side. */
+static inline bool conn_left(const struct conn *c)
+{
+    return c->eof;
+}
+
 /* Stops and resumes reading from the peer (back-pressure). Kept data is offered again after resume, in the
  * next turn, which then comes at once. */
 void conn_pause(struct conn *c);

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import mqttjs_install
 import paho.mqtt.client as paho
 from daemon import wait_for
 from paho.mqtt.packettypes import PacketTypes
@@ -31,6 +32,13 @@ def program(name, folder):
     return path
 
 
+def command(name, folder):
+    """What starts a program: one of C, which is compiled into folder, or MQTT.js in Node."""
+    if not name.startswith("mqttjs"):
+        return [program(name, folder)]
+    return ["node", HERE / "mqttjs" / "client.js", mqttjs_install.installed(), "ws" if name == "mqttjs-ws" else "mqtt"]
+
+
 class Peer:
     """name: of the library; a version is 3, 4 (3.1.1) or 5. What arrives is in messages, in that order."""
 
@@ -49,14 +57,16 @@ class Peer:
 
 
 class Program(Peer):
-    def __init__(self, path, folder, *args, **more):
-        self.path, self.folder, self.answers = path, folder, queue.Queue()
+    """command: its words before those of driver.h."""
+
+    def __init__(self, command, folder, *args, **more):
+        self.command, self.folder, self.answers = command, folder, queue.Queue()
         super().__init__(*args, **more)
 
     def open(self, port, version, clean, will, tls):
         folder = self.folder / self.ident
         folder.mkdir(exist_ok=True)
-        argv = [self.path, port, self.ident, version, int(clean), 0 if clean else 1000, will or "-", *(tls or ["-"] * 3), folder]
+        argv = [*self.command, port, self.ident, version, int(clean), 0 if clean else 1000, will or "-", *(tls or ["-"] * 3), folder]
         self.errors = (folder / "errors").open("ab")
         self.process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
                                         text=True, bufsize=1)
@@ -118,9 +128,14 @@ class Program(Peer):
 class Paho(Peer):
     """paho-mqtt."""
 
+    def __init__(self, *args, transport="tcp", **more):
+        self.transport = transport
+        super().__init__(*args, **more)
+
     def open(self, port, version, clean, will, tls):
         self.codes = queue.Queue()
-        self.client = paho.Client(self.ident, protocol=version, **({} if version == 5 else {"clean_session": clean}))
+        self.client = paho.Client(self.ident, protocol=version, transport=self.transport,
+                                  **({} if version == 5 else {"clean_session": clean}))
         self.client.on_connect = lambda c, u, flags, code, *more: self.codes.put((int(getattr(code, "value", code)),
                                                                                   flags["session present"]))
         self.client.on_disconnect = self.note_lost
@@ -179,6 +194,7 @@ class Paho(Peer):
     def drop(self):
         if self.reason is None:
             with contextlib.suppress(OSError, AttributeError):  # gone meanwhile
-                self.client.socket().shutdown(socket.SHUT_RDWR)
+                over = self.client.socket()  # it may be a wrapper of WebSocket
+                getattr(over, "_socket", over).shutdown(socket.SHUT_RDWR)
             self.lost()
         self.client.loop_stop()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""paho-mqtt, Paho C (blocking and asynchronous) and libmosquitto, each in MQTT 3.1, 3.1.1 and 5: what their users do."""
+"""paho-mqtt and MQTT.js (over TCP and WebSocket), Paho C (blocking and asynchronous) and libmosquitto, each in MQTT 3.1, 3.1.1 and 5:
+what their users do."""
 import peers
 import pytest
 import raw
@@ -113,7 +114,7 @@ def test_take_over(peer, house):
 
 def test_tls_with_client_certificate(peer, house):
     tls = [house.authority.cert, house.cert, house.key]
-    c = peer(port=house.tls_port, tls=tls)
+    c = peer(tls=tls)
     c.subscribe(peer.own, 2)
     whole = b"0123456789abcdef" * 20000
     c.publish(peer.own, whole, 2)
@@ -126,7 +127,7 @@ def test_tls_without_certificate(peer, house, tmp_path):
     stranger = house.authority.__class__(tmp_path / "other", "other-ca")
     cert, key = stranger.issue("client")
     with pytest.raises((peers.Refused, OSError)):
-        peer(port=house.tls_port, tls=[house.authority.cert, cert, key])
+        peer(tls=[house.authority.cert, cert, key])
     wait_for(house.running)
 
 

@@ -44,7 +44,7 @@ PLACES = {
 
 MOST_LINES, MOST_FUNCTION, MOST_MEDIAN = 600, 80, 15
 CODE = ("gateway/", "drivers/", "bridge/")
-NO_SPDX = re.compile(r".*\.(md|png|svg|pem|pcapng)|LICENSE|\.gitignore|\.clang-format|board/[^/]+/config|.*/corpus/.*")
+NO_SPDX = re.compile(r".*\.(md|png|svg|pem|pcapng)|LICENSE|\.gitignore|\.clang-format|board/[^/]+/config|.*/package(-lock)?\.json|.*/corpus/.*")
 FORMAT_VERSION = 14
 
 

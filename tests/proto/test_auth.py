@@ -96,7 +96,7 @@ def test_leaving_while_the_password_is_checked(tmp_path):
     assert d.stop() == 0, d.log()  # also while the pool is busy
     for c in keep:
         answer = c.read()
-        assert answer is None or answer.body[1] == 4
+        assert answer is None or answer.body[1] in (3, 4)  # 3: so many failures in a minute that it is not looked at
 
 
 def test_two_of_one_name_while_passwords_are_checked(tmp_path):
