@@ -436,7 +436,7 @@ static void on_packet(struct client *c, struct bytes whole)
         if (c->state == CLIENT_NEW && p.connect.version == MQTT_5)
             client_on_bad_connect(c, why);
         else
-            client_refuse(c, why, "malformed packet");
+            client_refuse_unreadable(c, whole, why);
         return;
     }
     if (c->state == CLIENT_NEW) {
@@ -445,27 +445,10 @@ static void on_packet(struct client *c, struct bytes whole)
     }
     if (c->state == CLIENT_AUTHENTICATING)
         client_on_early(c, &p);
-    else if (!handlers[p.type]) /* a second CONNECT ([MQTT-3.1.0-2]), or what only a server sends */
-        client_refuse(c, MQTT_PROTOCOL_ERROR, mqtt_type_name(p.type));
+    else if (!handlers[p.type])
+        client_refuse_misplaced(c, &p);
     else
         handlers[p.type](c, &p, whole);
-}
-
-static bool is_connect_5(struct bytes body)
-{
-    static const uint8_t head[] = {0, 4, 'M', 'Q', 'T', 'T', MQTT_5};
-
-    return body.len >= sizeof(head) && !memcmp(body.data, head, sizeof(head));
-}
-
-/* body: as far as it is there. */
-static void refuse_length(struct client *c, struct bytes body)
-{
-    c->port->refused[REFUSED_PACKET]++;
-    if (c->state == CLIENT_NEW && is_connect_5(body))
-        client_on_bad_connect(c, MQTT_PACKET_TOO_LARGE);
-    else
-        client_refuse(c, MQTT_PACKET_TOO_LARGE, "packet length");
 }
 
 static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
@@ -478,16 +461,11 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         size_t most = client_port_packet(c->port);
         if (c->state < CLIENT_CONNECTED && most > FIRST_PACKET_MOST)
             most = FIRST_PACKET_MOST;
-        if (c->state == CLIENT_NEW && data[done] >> 4 != MQTT_CONNECT) {
-            client_refuse(c, MQTT_PROTOCOL_ERROR, "the first packet is not CONNECT"); /* [MQTT-3.1.0-1] */
+        if (c->state == CLIENT_NEW && !client_begins_well(c, (struct bytes){data, len}))
             break;
-        }
         int found = mqtt_frame(data + done, len - done, most, &header, &total);
         if (found < 0) {
-            if (found == -EMSGSIZE)
-                refuse_length(c, (struct bytes){data + done + header, len - done - header});
-            else
-                client_refuse(c, MQTT_MALFORMED, "packet length");
+            client_refuse_length(c, found, total, most, (struct bytes){data + done, len - done});
             break;
         }
         if (!found || total > len - done)

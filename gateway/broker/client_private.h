@@ -69,6 +69,13 @@ void client_hold(struct client *c, enum client_hold why);
 void client_unhold(struct client *c, enum client_hold why);
 /* Protocol violations and refusals: DISCONNECT (MQTT 5) and close. why: for the log. */
 void client_refuse(struct client *c, uint8_t reason, const char *why);
+/* client_bad.c: refuse a packet that cannot be read, one that has no place here, one whose length cannot be
+ * taken (as mqtt_frame said it; data: what is there of it). client_begins_well: the first bytes may be MQTT;
+ * false: refused. */
+void client_refuse_unreadable(struct client *c, struct bytes whole, uint8_t reason);
+void client_refuse_misplaced(struct client *c, const struct mqtt_packet *p);
+void client_refuse_length(struct client *c, int err, size_t total, size_t most, struct bytes data);
+bool client_begins_well(struct client *c, struct bytes data);
 /* "client plant7-hmi (192.0.2.7:51234)". */
 void client_name(const struct client *c, char out[160]);
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import raw
 from daemon import Sluiced, wait_for
-from raw import (CONNACK, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Raw, ack,
+from raw import (CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Raw, ack,
                  client, connect, packet, publish, subscribe, unsubscribe)
 
 
@@ -311,31 +311,6 @@ def test_queue_limit_drops_oldest_and_counts(tmp_path):
 
 # --- bad input: closed, and everybody else goes on -----------------------------------------------------------------
 
-BAD_FIRST = {
-    "publish first [MQTT-3.1.0-1]": publish("t", "x"),
-    "ping first": packet(PINGREQ),
-    "reserved type": b"\x00\x00",
-    "length of five bytes": b"\x10\xff\xff\xff\xff\x01",
-    "wrong protocol name [MQTT-3.1.2-1]": connect(name="MQTZ"),
-    "empty protocol name": connect(name=""),
-    "reserved flag [MQTT-3.1.2-3]": connect()[:9] + bytes([connect()[9] | 1]) + connect()[10:],
-    "will QoS 3 [MQTT-3.1.2-14]": connect()[:9] + bytes([0x1e]) + connect()[10:],
-    "password without user [MQTT-3.1.2-22]": connect()[:9] + bytes([0x42]) + connect()[10:],
-    "bytes left over": packet(raw.CONNECT, connect()[2:] + b"zz"),
-    "client id with NUL": connect("a\0b"),
-    "client id not UTF-8": packet(raw.CONNECT, raw.text("MQTT") + b"\4\2\0\0" + raw.text(b"\xff\xfe")),
-    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a CONNECT of 200 MB": b"\x10\xff\xff\xff\x5f" + b"\0" * 100,
-}
-
-
-@pytest.mark.parametrize("what", BAD_FIRST)
-def test_bad_first_packet(sluiced, what):
-    good = client(sluiced.port, "good")
-    assert Raw(sluiced.port, BAD_FIRST[what]).closed()
-    good.quiet()
-
-
 @pytest.mark.parametrize("level,code", [(2, 1), (6, None), (255, None)])
 def test_unknown_version(sluiced, level, code):
     """[MQTT-3.1.2-2]"""
@@ -351,53 +326,6 @@ def test_empty_client_id(sluiced):
     c = Raw(sluiced.port, connect("", clean=False))
     assert c.expect(CONNACK).body == b"\0\2"
     assert c.closed()
-
-
-BAD_LATER = {
-    "second CONNECT [MQTT-3.1.0-2]": connect(),
-    "PUBLISH QoS 3 [MQTT-3.3.1-4]": packet(PUBLISH, raw.text("t") + b"\0\1x", 6),
-    "wildcard in topic [MQTT-3.3.2-2]": publish("a/+", "x"),
-    "empty topic [MQTT-4.7.3-1]": publish("", "x"),
-    "NUL in topic [MQTT-1.5.3-2]": publish("a\0b", "x"),
-    "surrogate in topic [MQTT-1.5.3-1]": publish(b"a\xed\xa0\x80", "x"),
-    "identifier 0 [MQTT-2.3.1-1]": publish("t", "x", qos=1, pid=0),
-    "PUBREL flags [MQTT-3.6.1-1]": packet(PUBREL, b"\0\1", 0),
-    "SUBSCRIBE flags [MQTT-3.8.1-1]": packet(raw.SUBSCRIBE, subscribe(1, "a")[2:], 0),
-    "SUBSCRIBE without filters [MQTT-3.8.3-3]": subscribe(1),
-    "SUBSCRIBE QoS 3 [MQTT-3-8.3-4]": subscribe(1, ("a", 3)),
-    "bad filter [MQTT-4.7.1-2]": subscribe(1, "a/#/b"),
-    "bad filter [MQTT-4.7.1-3]": subscribe(1, "a+"),
-    "UNSUBSCRIBE without filters [MQTT-3.10.3-2]": unsubscribe(1),
-    "what a server sends": packet(SUBACK, b"\0\1\0"),
-    "truncated PUBLISH": packet(PUBLISH, b"\0\x50abc"),
-    "over the largest packet": b"\x30\xff\xff\xff\x7f",
-    "PINGREQ with a body": packet(PINGREQ, b"x"),
-}
-
-
-@pytest.mark.parametrize("what", BAD_LATER)
-def test_bad_later_packet(sluiced, what):
-    """[MQTT-4.8.0-1]"""
-    good, bad = client(sluiced.port, "good"), client(sluiced.port, "bad")
-    bad.send(BAD_LATER[what])
-    assert bad.closed()
-    good.quiet()
-
-
-def test_longest_and_deepest_topics(sluiced):
-    c = client(sluiced.port)
-    for topic in ("t" * 65535, "/" * 20000):
-        c.send(subscribe(1, (topic, 1)))
-        c.expect(SUBACK)
-        c.send(publish(topic, "x", qos=1, pid=5))
-        kinds = sorted([c.read(), c.read()], key=lambda p: p.kind)
-        assert kinds[0].kind == PUBLISH and kinds[0].topic == topic
-        c.send(ack(PUBACK, kinds[0].pid))
-    deep = client(sluiced.port, "deep")
-    deep.send(subscribe(1, "+/" * 20000 + "#"))
-    deep.expect(SUBACK)
-    c.send(publish("/" * 20000, "y"))
-    assert deep.expect(PUBLISH).payload == b"y"
 
 
 def test_one_byte_at_a_time(sluiced):

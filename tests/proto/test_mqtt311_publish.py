@@ -5,9 +5,8 @@ import socket
 import subprocess
 
 import pytest
-import raw
 from daemon import Sluiced
-from raw import (CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Raw, ack, client,
+from raw import (CONNACK, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Raw, ack, client,
                  connect, packet, publish, subscribe, unsubscribe)
 
 
