@@ -137,6 +137,7 @@ int line_start(struct line *l, void (*wake)(void *arg), void *wake_arg)
     mailbox_init(&l->orders, LINE_ORDERS_MAX, on_order, l);
     atomic_init(&l->stopping, false);
     atomic_init(&l->ended, false);
+    l->settings.give_up = &l->stopping;
     int err = pthread_create(&l->thread, NULL, run, l);
     if (err)
         line_free(l);

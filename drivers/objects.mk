@@ -8,6 +8,7 @@ obj-y += drivers/line.o
 obj-y += drivers/lines.o
 obj-y += drivers/port.o
 obj-y += drivers/port_serial.o
+obj-y += drivers/port_tcp.o
 obj-y += drivers/publish.o
 obj-y += drivers/reading.o
 obj-y += drivers/schedule.o
@@ -16,6 +17,7 @@ gen-y += drivers
 service-y += service_lines
 port-y += port_path
 port-y += port_usb
+port-y += port_tcp
 port-$(CONFIG_SIM) += port_sim:sim:CONFIG_SIM
 
 driver_part = $(word $(1),$(subst :, ,$(2)))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A serial port: found, opened for us alone, set to speed and format. What a port can be is a row of a table,
- * by how its text begins: a path, "usb:V:P:SERIAL", "sim:FILE". Reads and writes are the owner's, on a
- * descriptor that does not block. One thread a port. */
+ * by how its text begins: a path, "usb:V:P:SERIAL", "rtu+tcp:HOST:PORT", "sim:FILE". Reads and writes are the
+ * owner's, on a descriptor that does not block. One thread a port. */
 #ifndef SLUICE_DRIVERS_PORT_H
 #define SLUICE_DRIVERS_PORT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@ struct port_settings {
     const char *spec; /* a path, or a kind's prefix and what follows */
     uint32_t baud;
     const struct serial_format *format;
+    const atomic_bool *give_up; /* an open that takes long ends when it becomes true; may be NULL */
 };
 
 struct port {

@@ -31,7 +31,9 @@ static const struct conf_row dead_rows[] = {
 
 const struct conf_row modbus_rtu_line_rows[] = {
     {"port", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 1024,
-     .help = "a path, usb:VENDOR:PRODUCT:SERIAL, or sim:FILE for a simulated line"},
+     .help = "a path, usb:VENDOR:PRODUCT:SERIAL, rtu+tcp:ADDRESS:PORT for a line behind a device server, or "
+             "sim:FILE for "
+             "a simulated line"},
     {"baud", CONF_INT, .def = "19200", .min = 300, .max = 4000000, .help = "bits a second"},
     {"format", CONF_CHOICE, .def = "8E1", .choices = serial_format_names,
      .help = "data bits, parity, stop bits"},

@@ -53,7 +53,7 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     int err = poller_new(&r->poller, m);
     if (!err) {
         r->line.name = m->name;
-        r->line.settings = (struct port_settings){m->port, m->baud, m->format};
+        r->line.settings = (struct port_settings){m->port, m->baud, m->format, NULL};
         r->line.ops = &poller_ops;
         r->line.arg = r->poller;
         err = line_start(&r->line, field_wake, f);

@@ -118,7 +118,7 @@ static int take_bytes(struct exchange *x, int tty_fd)
 /* order_fd: -1 when nothing else may end the wait. 1: it is readable. */
 static int wait_for_bytes(int tty_fd, int stop_fd, int order_fd, uint64_t until_us)
 {
-    struct pollfd fds[3] = {{.fd = tty_fd, .events = POLLIN},
+    struct pollfd fds[3] = {{.fd = tty_fd, .events = POLLIN | POLLRDHUP},
                             {.fd = stop_fd, .events = POLLIN},
                             {.fd = order_fd, .events = POLLIN}};
     uint64_t now = clock_boot_us();
@@ -129,7 +129,7 @@ static int wait_for_bytes(int tty_fd, int stop_fd, int order_fd, uint64_t until_
         return errno == EINTR ? 0 : -errno;
     if (fds[1].revents)
         return -ECANCELED;
-    if (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL))
+    if (fds[0].revents & (POLLERR | POLLHUP | POLLNVAL | POLLRDHUP))
         return -EIO;
     return fds[2].revents ? 1 : 0;
 }

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modbus lines of the running daemon: against slaves that are not ours, against what mbpoll reads, and through what a
 line in the field goes through."""
+import shutil
 import struct
 import time
 
 import pytest
-from daemon import SLUICED, Sluiced, wait_for
+from daemon import SLUICED, Process, Sluiced, free_port, wait_for
 from field import (FAST, Watcher, X, check, conf, device, line, mbpoll, pair, point, pymodbus, site, status)
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
@@ -194,6 +195,28 @@ def test_an_adapter_that_is_pulled_out_is_awaited(tmp_path, ending):
     assert daemon.stop(3) == 0
 
 
+def test_a_line_behind_a_device_server_is_read_and_awaited(tmp_path, ending):
+    _, regs = layout()
+    master, slave, _ = pair(tmp_path, ending)
+    pymodbus(tmp_path, slave, regs, ending)
+    port = free_port()
+    serve = lambda: ending(Process([shutil.which("socat"), f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr", f"{master},raw,echo=0"],  # noqa: E731
+                                   tmp_path / "server.log").start())
+    server = serve()
+    daemon = ending(Sluiced(tmp_path, conf([line(f"rtu+tcp:127.0.0.1:{port}")], [
+        device("d", 1, [point("x", "holding:1", "uint16", "write = { };")], "200ms")]))).start()
+    watcher = ending(Watcher(daemon))
+    watcher.wait("d/data/g", lambda p: p["v"] == {"x": regs[1]})
+    watcher.client.publish("sluice/test/d/set/x", "77")
+    watcher.wait("d/data/g", lambda p: p["v"] == {"x": 77})
+    server.stop()
+    watcher.wait("/d/state", lambda p: p["state"] == "dead" and f"rtu+tcp:127.0.0.1:{port}" in p["reason"])
+    count = len(watcher.on("d/data/g"))
+    serve()
+    wait_for(lambda: any(p["v"] for p in watcher.on("d/data/g")[count:]), 30, "readings again")
+    assert daemon.stop(3) == 0
+
+
 def test_a_port_is_not_shared_with_a_second_daemon(tmp_path, ending):
     master, _, _ = pair(tmp_path, ending)
     text = conf([line(master)], [device("d", 1, [X])])
@@ -256,6 +279,7 @@ MISTAKES = {
     "no points": ([L], [device("d", 1, [])], "group g has no points"),
     "port": ([line("ttyS0")], [], "is no port; write a path"),
     "port sim": ([line("sim:nowhere.sim")], [], "/nowhere.sim: No such file"),
+    "port tcp": ([line("rtu+tcp:box:4001")], [], "needs an address in numbers and a port"),
     "usb": ([line("usb:ftdi")], [], "usb:0403:6001:A50285BI"),
     "protocol": ([L.replace("modbus-rtu", "profibus")], [], "profibus"),
     "unknown key": ([L.replace("baud", "buad")], [], "did you mean `baud`?"),
@@ -268,7 +292,7 @@ def test_a_mistake_is_named_with_its_place(name, tmp_path):
     code, out = check(tmp_path, conf(lines, devices))
     assert code != 0
     assert text in out, out
-    where = 3 if "line" in name and name != "unknown line" and name != "no line" or name in ("port twice", "port", "port sim", "usb", "protocol", "unknown key") else 4
+    where = 3 if "line" in name and name != "unknown line" and name != "no line" or name in ("port twice", "port", "port sim", "port tcp", "usb", "protocol", "unknown key") else 4
     assert f"c.conf:{where}: " in out, out
 
 
