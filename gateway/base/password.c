@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { SALT_LEN = 16, SALT_LEAST = 8, TRIAL_COUNT = 4000, TRIALS = 3, COUNT_LEAST = 10000 };
+enum { SALT_LEN = 16, SALT_LEAST = 8, TRIAL_COUNT = 4000, TRIALS = 3 };
 
 static const char ours[] = "$pbkdf2-sha512$";
 static const char mosquittos[] = "$7$";
@@ -121,7 +121,7 @@ unsigned password_calibrate(unsigned ms)
         best = took && took < best ? took : best;
     }
     uint64_t count = (uint64_t)ms * 1000000u * TRIAL_COUNT / best;
-    return (unsigned)(count < COUNT_LEAST           ? COUNT_LEAST
+    return (unsigned)(count < PASSWORD_COUNT_LEAST  ? PASSWORD_COUNT_LEAST
                       : count > PASSWORD_COUNT_MOST ? PASSWORD_COUNT_MOST
                                                     : count);
 }

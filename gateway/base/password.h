@@ -13,7 +13,13 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 
-enum { PASSWORD_SALT_MOST = 64, PASSWORD_COUNT_MOST = 50000000 };
+/* Fewer rounds than the least are taken, but nobody should make such entries. */
+enum {
+    PASSWORD_SALT_MOST = 64,
+    PASSWORD_COUNT_MOST = 50000000,
+    PASSWORD_COUNT_LEAST = 10000,
+    SCRAM_COUNT_LEAST = 4096
+};
 
 struct password_entry {
     unsigned count;

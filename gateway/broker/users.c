@@ -129,6 +129,16 @@ void users_free(struct users *u)
 
 /* ---- check ---- */
 
+/* mosquitto's own are of 101. */
+static void warn_of_count(struct conf *c, const struct conf_node *at, const struct conf_node *user,
+                          unsigned count)
+{
+    conf_warn(c, at,
+              "the password of user %s is kept with %u rounds, so whoever gets this file guesses it soon; "
+              "sluicectl user makes better entries",
+              user->name, count);
+}
+
 static void check_scram(struct conf *c, const struct conf_node *node)
 {
     bool seen[CRYPTO_SHA512] = {false};
@@ -137,13 +147,16 @@ static void check_scram(struct conf *c, const struct conf_node *node)
 
     for (size_t i = 0; i < conf_count(node, "scram"); i++) {
         const struct conf_node *one = conf_at(node, "scram", i);
-        if (scram_parse(&v, one->s, &why))
+        if (scram_parse(&v, one->s, &why)) {
             conf_error(c, one, "the verifier of user %s %s; sluicectl user passwd makes new ones", node->name,
                        why);
-        else if (seen[v.hash])
+            continue;
+        }
+        if (seen[v.hash])
             conf_error(c, one, "user %s has two verifiers for %s", node->name, scram_name(v.hash));
-        else
-            seen[v.hash] = true;
+        else if (v.count < SCRAM_COUNT_LEAST)
+            warn_of_count(c, one, node, v.count);
+        seen[v.hash] = true;
     }
 }
 
@@ -160,6 +173,8 @@ static void check_user(struct conf *c, const struct conf_node *node)
                    "stands in "
                    "a file)",
                    node->name, why);
+    else if (entry && parsed.count < PASSWORD_COUNT_LEAST)
+        warn_of_count(c, conf_get(node, "password"), node, parsed.count);
     check_scram(c, node);
 }
 

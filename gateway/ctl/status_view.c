@@ -320,29 +320,50 @@ static void show_store(const struct view *v)
     fact(v, "failed", &text);
 }
 
-/* What went wrong with clients and how often, by reason; nothing where nothing did. */
-static void show_trouble(const struct view *v, const cJSON *b)
+struct count_of {
+    const char *member, *tail;
+};
+
+/* What happened, how often; nothing where nothing did. Ends with a NULL member. */
+static void show_counts(const struct view *v, const char *name, const cJSON *of,
+                        const struct count_of *counts)
 {
-    static const struct {
-        const char *member, *tail;
-    } reasons[] = {
-        {"queue_full", " dropped from full queues"},
-        {"slow_reader", " dropped for slow readers"},
-        {"refused", " connects refused"},
-        {"connect_timeouts", " without CONNECT in time"},
-        {"keepalive_timeouts", " silent beyond the keepalive"},
-        {"protocol_errors", " protocol errors"},
-        {"taken_over", " taken over"},
-        {"unknown_acks", " acknowledgements of nothing"},
-        {"unread_answers", " did not read what they asked for"},
-    };
     struct buf text = {0};
 
-    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
-        if (field_number(b, reasons[i].member) > 0)
-            clause(&text, b, reasons[i].member, COUNT, "", reasons[i].tail);
-    fact(v, "trouble", &text);
+    for (; counts->member; counts++)
+        if (field_number(of, counts->member) > 0)
+            clause(&text, of, counts->member, COUNT, "", counts->tail);
+    fact(v, name, &text);
 }
+
+static const struct count_of troubles[] = {
+    {"queue_full", " dropped from full queues"},
+    {"slow_reader", " dropped for slow readers"},
+    {"refused", " connects refused"},
+    {"connect_timeouts", " without CONNECT in time"},
+    {"keepalive_timeouts", " silent beyond the keepalive"},
+    {"protocol_errors", " protocol errors"},
+    {"taken_over", " taken over"},
+    {"unknown_acks", " acknowledgements of nothing"},
+    {"unread_answers", " did not read what they asked for"},
+    {0},
+};
+static const struct count_of logins[] = {
+    {"admitted", " admitted"},
+    {"cached", " by what was right a short time ago"},
+    {"refused", " refused"},
+    {"limited", " of addresses that failed too often"},
+    {"busy", " while too many waited"},
+    {"waiting", " being checked"},
+    {0},
+};
+static const struct count_of denials[] = {
+    {"denied_connects", " connects"},
+    {"denied_publishes", " publishes"},
+    {"denied_subscriptions", " subscriptions"},
+    {"denied_deliveries", " deliveries"},
+    {0},
+};
 
 static void show_clients(const struct view *v)
 {
@@ -360,7 +381,9 @@ static void show_clients(const struct view *v)
     clause(&text, b, "retained", COUNT, "", " retained");
     clause(&text, b, "dropped", COUNT, "", " dropped");
     fact(v, "messages", &text);
-    show_trouble(v, b);
+    show_counts(v, "trouble", b, troubles);
+    show_counts(v, "logins", field(v->status, "auth"), logins);
+    show_counts(v, "denied", field(v->status, "auth"), denials);
     if (field(v->status, "listeners"))
         show_list(v, "LISTENERS", "listeners", listener_columns);
 }
