@@ -227,7 +227,11 @@ static void on_publish(struct client *c, const struct mqtt_packet *packet, struc
         m.expires = mqtt_has(&p->props, MQTT_MESSAGE_EXPIRY);
         m.expiry_s = mqtt_number(&p->props, MQTT_MESSAGE_EXPIRY, 0);
     }
-    if (!p->qos && !p->retain && m.props.len == p->props.raw.len * (c->version == MQTT_5)) {
+    if (p->payload.len > MESSAGE_LARGE) {
+        uint8_t *memory = conn_take_input(&c->conn, whole);
+        if (memory)
+            message_adopt(&m, memory);
+    } else if (!p->qos && !p->retain && m.props.len == p->props.raw.len * (c->version == MQTT_5)) {
         m.wire = whole;
         m.wire_version = c->version == MQTT_3_1 ? MQTT_3_1_1 : c->version;
     }
@@ -457,7 +461,7 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
     struct wire_counts *wire = &broker_stats(broker_of(c))->wire;
     size_t done = 0, header, total;
 
-    while (done < len && c->state != CLIENT_CLOSED && !conn->paused) {
+    while (done < len && c->state != CLIENT_CLOSED && !conn->paused && !conn->taken) {
         size_t most = client_port_packet(c->port);
         if (c->state < CLIENT_CONNECTED && most > FIRST_PACKET_MOST)
             most = FIRST_PACKET_MOST;

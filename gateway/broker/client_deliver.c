@@ -125,11 +125,16 @@ static struct form form_of(struct client *c, const struct delivery *d)
     return f;
 }
 
-static void put_publish(struct buf *lane, const struct client *c, const struct delivery *d,
-                        const struct form *f)
+static void drop_message(void *owner)
+{
+    message_drop(owner);
+}
+
+static void put_publish(struct buf *lane, struct client *c, const struct delivery *d, const struct form *f)
 {
     uint8_t first = (uint8_t)(MQTT_PUBLISH << 4 | d->dup << 3 | d->qos << 1 | d->retain);
-    uint8_t *at = buf_extend(lane, 1 + mqtt_varint_size((uint32_t)f->remaining) + f->remaining);
+    size_t apart = f->payload.len > MESSAGE_LARGE ? f->payload.len : 0;
+    uint8_t *at = buf_extend(lane, 1 + mqtt_varint_size((uint32_t)f->remaining) + f->remaining - apart);
 
     at += mqtt_put_header(at, first, f->remaining);
     *at++ = (uint8_t)(f->topic.len >> 8);
@@ -141,7 +146,12 @@ static void put_publish(struct buf *lane, const struct client *c, const struct d
     }
     if (c->version == MQTT_5)
         at = put_props(at, &f->props);
-    put_bytes(at, f->payload);
+    if (apart) {
+        struct message *kept = message_keep(d->message);
+        conn_append_large(&c->conn, lane, message_payload(kept), kept, drop_message);
+    } else {
+        put_bytes(at, f->payload);
+    }
 }
 
 static void count_out(struct client *c, size_t size, size_t payload)

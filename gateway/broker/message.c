@@ -79,14 +79,21 @@ struct message *message_keep(struct message *m)
     return m->kept;
 }
 
+void message_adopt(struct message *borrowed, uint8_t *memory)
+{
+    struct message like = *borrowed;
+
+    like.payload.len = 0;
+    borrowed->kept = message_alloc(&like);
+    borrowed->kept->payload = borrowed->payload;
+    borrowed->kept->made = memory;
+}
+
 void message_drop(struct message *m)
 {
     if (!m || --m->refs)
         return;
     free(m->made);
-    /* A large payload that came from the disk has memory of its own. */
-    if (m->payload.len && m->payload.data != m->props.data + m->props.len)
-        free((void *)(uintptr_t)m->payload.data);
     free(m);
 }
 
@@ -205,9 +212,16 @@ struct message *message_read(struct bytes record, const struct bytes *body)
         return NULL;
     if (flags & FLAG_PAYLOAD)
         like.payload = cursor_bytes(&c, cursor_left(&c));
+    uint8_t *memory = body ? (uint8_t *)(uintptr_t)body->data : NULL;
+    if (body && like.encoder)
+        like.payload = *body;
     struct message *m = message_alloc(&like);
-    if (body)
+    if (body && !like.encoder) {
         m->payload = *body;
+        m->made = memory;
+    } else {
+        free(memory);
+    }
     set_birth(m, born_wall_us);
     return m;
 }

@@ -20,6 +20,8 @@ struct message_encoder {
     void (*encode)(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
 };
 
+enum { MESSAGE_LARGE = 65536 /* larger payloads are referenced by what sends them */ };
+
 struct message {
     struct bytes topic;
     struct bytes props;   /* forwarded MQTT 5 properties as encoded: payload format, content type, response
@@ -28,14 +30,14 @@ struct message {
     struct bytes wire; /* borrowed QoS 0: the whole packet as it came, to be passed on as it is; else empty */
     const struct message_encoder *encoder;
     struct message *kept; /* of a borrowed message: the copy, once made */
-    uint8_t *made;        /* with an encoder: the payload, once made */
-    size_t made_len;
-    uint64_t publisher; /* session id of whoever published it (struct session.id_hash), 0: the box itself */
-    uint64_t body_id;   /* of its payload in the store; 0: none yet */
-    int64_t born_us;    /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
-    uint32_t expiry_s;  /* message expiry interval at born_us, when expires */
-    uint32_t boot;      /* start in which it was born */
-    uint32_t refs;      /* 0: borrowed */
+    uint8_t *made;        /* with an encoder: the payload, once made; else where a large one lies, or NULL */
+    size_t made_len;      /* with an encoder */
+    uint64_t publisher;   /* session id of whoever published it (struct session.id_hash), 0: the box itself */
+    uint64_t body_id;     /* of its payload in the store; 0: none yet */
+    int64_t born_us;      /* CLOCK_BOOTTIME at which it came; negative: before the box booted */
+    uint32_t expiry_s;    /* message expiry interval at born_us, when expires */
+    uint32_t boot;        /* start in which it was born */
+    uint32_t refs;        /* 0: borrowed */
     uint8_t qos;
     uint8_t wire_version; /* of wire */
     bool retain;
@@ -46,6 +48,9 @@ struct message {
 /* A reference to m that lasts: m itself, or for a borrowed one its copy. */
 struct message *message_keep(struct message *m);
 void message_drop(struct message *m); /* NULL is fine */
+/* Of a borrowed message: its payload lies in memory (malloc), which the copy takes over instead of copying.
+ */
+void message_adopt(struct message *borrowed, uint8_t *memory);
 /* Ends a borrowed message: gives up its copy's reference. */
 void message_done(struct message *borrowed);
 

@@ -8,112 +8,6 @@
 #include "base/mem.h"
 #include "net/layer.h"
 
-struct conn_mark {
-    uint64_t ticket;
-    size_t offset;
-};
-
-static struct buf *lane(struct conn *c, struct buf *b)
-{
-    if (!b->data)
-        net_buf_get(c->net, b);
-    return b;
-}
-
-static struct buf *sink(struct conn *c)
-{
-    c->net->sink.len = 0;
-    return &c->net->sink;
-}
-
-struct buf *conn_free_lane(struct conn *c)
-{
-    if (c->state >= CONN_LINGERING)
-        return sink(c);
-    net_dirty(c);
-    return lane(c, &c->out);
-}
-
-static void add_mark(struct conn *c, uint64_t ticket)
-{
-    if (c->mark_count == c->mark_cap) {
-        c->mark_cap = c->mark_cap ? c->mark_cap * 2 : 2;
-        c->marks = mem_resize(c->marks, c->mark_cap * sizeof(*c->marks));
-    }
-    c->marks[c->mark_count++] = (struct conn_mark){ticket, c->held.len};
-}
-
-struct buf *conn_held_lane(struct conn *c, uint64_t ticket)
-{
-    if (c->state >= CONN_LINGERING)
-        return sink(c);
-    net_dirty(c);
-    if (!c->mark_count) {
-        if (ticket <= c->net->committed)
-            return lane(c, &c->out);
-        list_add_tail(&c->net->holding, &c->hold);
-    }
-    if (!c->mark_count || ticket > c->marks[c->mark_count - 1].ticket)
-        add_mark(c, ticket);
-    return lane(c, &c->held);
-}
-
-static void drop_held(struct conn *c)
-{
-    net_buf_put(c->net, &c->held);
-    free(c->marks);
-    c->marks = NULL;
-    c->mark_count = c->mark_cap = 0;
-}
-
-static void release_all(struct conn *c)
-{
-    if (c->out.len) {
-        buf_append(&c->out, c->held.data, c->held.len);
-    } else {
-        struct buf empty = c->out;
-        c->out = c->held;
-        c->held = empty;
-    }
-    drop_held(c);
-    if (c->state < CONN_LINGERING)
-        list_remove(&c->hold);
-}
-
-/* What is done moves from the held lane to the free one, in front of what free packets come later. */
-void conn_release(struct conn *c)
-{
-    uint32_t done = 0;
-
-    while (done < c->mark_count && c->marks[done].ticket <= c->net->committed)
-        done++;
-    if (!done)
-        return;
-    net_dirty(c);
-    if (done == c->mark_count) {
-        release_all(c);
-        return;
-    }
-    size_t len = c->marks[done].offset;
-    buf_append(lane(c, &c->out), c->held.data, len);
-    buf_consume(&c->held, len);
-    c->mark_count -= done;
-    for (uint32_t i = 0; i < c->mark_count; i++)
-        c->marks[i] = (struct conn_mark){c->marks[i + done].ticket, c->marks[i + done].offset - len};
-}
-
-struct buf *conn_last_lane(struct conn *c)
-{
-    if (c->state >= CONN_LINGERING)
-        return sink(c);
-    conn_release(c);
-    if (c->mark_count) {
-        drop_held(c);
-        list_remove(&c->hold);
-    }
-    return conn_free_lane(c);
-}
-
 static void note_high(struct conn *c)
 {
     if (c->high && conn_backlog(c) > c->high)
@@ -138,8 +32,7 @@ static void tear_down(struct conn *c)
     c->dirty = false;
     list_remove(&c->link);
     list_remove(&c->hold);
-    net_buf_put(c->net, &c->out);
-    drop_held(c);
+    conn_drop_lanes(c);
     if (!c->delivering)
         net_buf_put(c->net, &c->in);
     c->pins++; /* for the case that nothing else is open: the last unpin sends to the graveyard */
@@ -234,7 +127,7 @@ void conn_fail(struct conn *c, bool linger, const char *fmt, ...)
  * read. */
 static void part(struct conn *c)
 {
-    if (c->out.len || c->below)
+    if (conn_backlog(c))
         return;
     if (!c->farewell) {
         c->farewell = true;
@@ -256,13 +149,15 @@ void conn_flush(struct conn *c)
     if (c->state == CONN_CONNECTING || c->state == CONN_ENDED)
         return;
     note_high(c);
-    if (c->state == CONN_LINGERING && c->mark_count) {
+    if (c->state == CONN_LINGERING) {
         conn_release(c);
-        drop_held(c);
+        conn_drop_held(c);
     }
-    layer_output(c->top, &c->out);
-    if (c->state == CONN_ENDED)
-        return;
+    do {
+        layer_output(c->top, &c->out);
+        if (c->state == CONN_ENDED)
+            return;
+    } while (!c->out.len && !c->top->waiting && !layer_blocked(c->top) && conn_refill(c));
     if (!c->out.len)
         net_buf_put(c->net, &c->out);
     settle(c);
@@ -279,8 +174,24 @@ void conn_written(struct conn *c)
 
 static void keep(struct conn *c, const uint8_t *data, size_t len)
 {
-    if (len)
-        buf_append(lane(c, &c->in), data, len);
+    if (!len)
+        return;
+    if (!c->in.data)
+        net_buf_get(c->net, &c->in);
+    buf_append(&c->in, data, len);
+}
+
+uint8_t *conn_take_input(struct conn *c, struct bytes part)
+{
+    struct buf in = c->in;
+    size_t begin = (size_t)(part.data - in.data), end = begin + part.len;
+
+    if (!in.len || part.data < in.data || end > in.len || part.len < in.cap / 2)
+        return NULL;
+    c->in = (struct buf){0};
+    keep(c, in.data + end, in.len - end);
+    c->taken = true;
+    return in.data;
 }
 
 /* Keeps what on_data has left of data, which is in c->in already or not. */
@@ -308,10 +219,13 @@ static void offer(struct conn *c, const uint8_t *data, size_t len)
     c->delivering = true;
     size_t used = c->events->on_data(c, data, len);
     c->delivering = false;
-    if (c->state == CONN_OPEN)
-        keep_rest(c, data, len, used);
-    else
+    if (c->state != CONN_OPEN)
         net_buf_put(c->net, &c->in);
+    else if (!c->taken)
+        keep_rest(c, data, len, used);
+    else if (c->in.len)
+        net_due(c, DUE_DATA);
+    c->taken = false;
 }
 
 static void deliver(struct conn *c, uint8_t *data, size_t len, size_t room)

@@ -55,16 +55,17 @@ struct conn_events {
     void (*on_gone)(struct conn *c);
 };
 
-struct conn_mark; /* where in the held lane a ticket begins */
-struct connector; /* what connecting needs */
-struct layer;     /* net/layer.h */
+struct conn_lanes; /* lanes.c */
+struct connector;  /* what connecting needs */
+struct layer;      /* net/layer.h */
 
 struct conn {
     const struct conn_events *events;
-    struct buf out;  /* free lane and what the held lane has let go: whole packets, in order */
-    struct buf held; /* held lane */
-    size_t below;    /* bytes that the layers have taken and not yet got rid of */
-    size_t high;     /* backlog above which on_drain will be called; 0: never */
+    struct buf out;           /* free lane and what the held lane has let go: whole packets, in order */
+    struct conn_lanes *lanes; /* what follows out, and the held lane; NULL: nothing */
+    size_t below;             /* bytes that the layers have taken and not yet got rid of */
+    size_t high;              /* backlog above which on_drain will be called; 0: never */
+    bool taken;               /* conn_take_input has given a part away: on_data is to return at once */
 
     /* private to net/ */
     struct net *net;
@@ -72,8 +73,6 @@ struct conn {
     struct list ready; /* in the net's list of those that have something due */
     struct list hold;  /* in the net's list of holding, later of lingering connections */
     struct buf in;     /* bytes not consumed yet; empty for most */
-    struct conn_mark *marks;
-    uint32_t mark_count, mark_cap;
     struct layer *top, *bottom;
     struct connector *connector;
     char *why;         /* of an end that is due to be told */
@@ -119,17 +118,24 @@ struct buf *conn_held_lane(struct conn *c, uint64_t ticket);
  * rest of the held lane is given up. conn_close is to follow. */
 struct buf *conn_last_lane(struct conn *c);
 
+/* Behind what has just been appended to lane: a part of the packet so large that it is referenced, not
+ * copied. It is dropped when it has left or never will. */
+void conn_append_large(struct conn *c, struct buf *lane, struct bytes data, void *owner,
+                       void (*drop_owner)(void *owner));
+
+/* In on_data: gives the memory in which part (of what on_data was offered) lies to the caller, to be freed,
+ * when that saves copying; NULL otherwise. What follows part is offered anew: on_data returns at once. */
+uint8_t *conn_take_input(struct conn *c, struct bytes part);
+
 /* Bytes that wait to leave, all lanes and layers. */
+size_t conn_parked(const struct conn *c);
 static inline size_t conn_backlog(const struct conn *c)
 {
-    return c->out.len + c->held.len + c->below;
+    return c->out.len + (c->lanes ? conn_parked(c) : 0) + c->below;
 }
 
 /* True while something waits in the held lane for a ticket. */
-static inline bool conn_holds(const struct conn *c)
-{
-    return c->held.len > 0;
-}
+bool conn_holds(const struct conn *c);
 
 /* The peer has ended its side. */
 static inline bool conn_left(const struct conn *c)

@@ -99,12 +99,18 @@ uint8_t *net_plain(struct net *n);
 void net_buf_get(struct net *n, struct buf *b);
 void net_buf_put(struct net *n, struct buf *b);
 
+/* lanes.c */
+/* A ticket is done: what waited for it moves to the free lane. */
+void conn_release(struct conn *c);
+/* When c->out is empty: the next that may leave. False when there is nothing. */
+bool conn_refill(struct conn *c);
+void conn_drop_held(struct conn *c);
+void conn_drop_lanes(struct conn *c);
+
 /* conn.c */
-/* Called by net.c: what is due; end of turn; a ticket is done; lingering has lasted long enough; free what c
- * owns. */
+/* Called by net.c: what is due; end of turn; lingering has lasted long enough; free what c owns. */
 void conn_tell(struct conn *c);
 void conn_flush(struct conn *c);
-void conn_release(struct conn *c);
 void conn_linger_over(struct conn *c);
 void conn_clear(struct conn *c);
 /* Makes bottom the first layer of c, and pins it. */

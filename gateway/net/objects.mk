@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-obj-y += gateway/net/net.o gateway/net/conn.o gateway/net/connect.o gateway/net/stream.o gateway/net/listener.o
+obj-y += gateway/net/net.o gateway/net/conn.o gateway/net/lanes.o gateway/net/connect.o gateway/net/stream.o gateway/net/listener.o
 obj-y += gateway/net/address.o gateway/net/proxy.o gateway/net/proxy_layer.o
 obj-$(CONFIG_WEBSOCKET) += gateway/net/http.o gateway/net/ws.o gateway/net/ws_layer.o
 ifneq ($(CONFIG_WEBSOCKET),y)

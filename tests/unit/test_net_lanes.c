@@ -55,7 +55,7 @@ static void held_waits_for_its_ticket(void **state)
     w.committed = 6;
     PUMP_UNTIL(&w, end_got(far, "five six "));
     assert_false(conn_holds(near->conn));
-    assert_null(near->conn->marks);
+    assert_null(near->conn->lanes);
 }
 
 static void held_leaves_in_the_turn_of_its_ticket(void **state)
@@ -110,6 +110,50 @@ static void order_is_kept_when_tickets_fall(void **state)
     PUMP_UNTIL(&w, end_got(far, "nine three ten "));
 }
 
+static unsigned large; /* payloads that have not been dropped */
+
+static void drop_large(void *owner)
+{
+    large--;
+    free(owner);
+}
+
+/* Appends a part that is referenced. */
+static void append_large(struct conn *c, struct buf *lane, uint8_t fill, size_t len)
+{
+    uint8_t *body = memset(mem_alloc(len), fill, len);
+
+    large++;
+    conn_append_large(c, lane, (struct bytes){body, len}, body, drop_large);
+}
+
+static void large_parts_are_in_order(void **state)
+{
+    static char expected[300000 + 16];
+    struct end *near, *far;
+
+    (void)state;
+    end_pair(&w, &near, &far);
+    struct buf *lane = conn_held_lane(near->conn, 5);
+    buf_append(lane, "one ", 4);
+    append_large(near->conn, lane, 'x', 300000);
+    end_hold(near, 5, "two ");
+    end_hold(near, 6, "three ");
+    end_say(near, "free ");
+    assert_int_equal(conn_backlog(near->conn), 300019);
+    PUMP_UNTIL(&w, end_got(far, "free "));
+    far->got.len = 0;
+    w.committed = 6;
+    PUMP_UNTIL(&w, far->got.len == 300014);
+    memcpy(expected, "one ", 4);
+    memset(expected + 4, 'x', 300000);
+    memcpy(expected + 300004, "two three ", 11);
+    assert_true(end_got(far, expected));
+    assert_int_equal(large, 0);
+    assert_int_equal(conn_backlog(near->conn), 0);
+    assert_null(near->conn->lanes);
+}
+
 /* --- the model: what the reader sees is judged packet by packet --- */
 
 struct model {
@@ -132,7 +176,10 @@ static void model_send(struct model *m, bool held, uint64_t ticket, uint32_t len
     buf_u8(b, held);
     buf_u32(b, n);
     buf_u32(b, len);
-    memset(buf_extend(b, len), (uint8_t)(n * 31 + held), len);
+    if (len > 1000 && chance(2))
+        append_large(m->from->conn, b, (uint8_t)(n * 31 + held), len);
+    else
+        memset(buf_extend(b, len), (uint8_t)(n * 31 + held), len);
 }
 
 static void model_judge(struct model *m)
@@ -212,6 +259,7 @@ static void random_lanes(uint32_t with)
     assert_int_equal(conn_backlog(m.from->conn), 0);
     close(fd);
     PUMP_UNTIL(&w, m.from->conn == NULL);
+    assert_int_equal(large, 0);
     buf_free(&m.got);
     free(m.tickets);
     w.committed = 0;
@@ -269,7 +317,8 @@ static void act(struct end *e)
 
     if (!e || !e->conn)
         return;
-    switch (chance(12)) {
+    struct buf *lane;
+    switch (chance(13)) {
     case 0:
         conn_close(e->conn);
         break;
@@ -294,6 +343,11 @@ static void act(struct end *e)
         break;
     case 8:
         end_send(e, much, chance(sizeof(much)));
+        break;
+    case 9:
+        lane = chance(2) ? conn_free_lane(e->conn) : conn_held_lane(e->conn, w.committed + chance(3));
+        buf_u8(lane, 1);
+        append_large(e->conn, lane, 1, 1 + chance(1000000));
         break;
     default:
         end_say(e, "some words");
@@ -320,6 +374,7 @@ static void random_orders_of_events(void **state)
                 world_turns(&w, 1);
         }
         world_close(&w);
+        assert_int_equal(large, 0);
         world_open(&w);
     }
 }
@@ -328,9 +383,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        T(held_waits_for_its_ticket),  T(held_leaves_in_the_turn_of_its_ticket),
-        T(free_overtakes_held),        T(order_is_kept_when_tickets_fall),
-        T(random_lanes_fit_the_model), T(random_orders_of_events),
+        T(held_waits_for_its_ticket), T(held_leaves_in_the_turn_of_its_ticket),
+        T(free_overtakes_held),       T(order_is_kept_when_tickets_fall),
+        T(large_parts_are_in_order),  T(random_lanes_fit_the_model),
+        T(random_orders_of_events),
     };
     return cmocka_run_group_tests_name("net lanes", tests, NULL, NULL);
 }
