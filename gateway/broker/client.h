@@ -52,7 +52,7 @@ struct client_port {
     /* private */
     struct list all;       /* its clients */
     struct places *places; /* that have connected lately; NULL: nobody counts them */
-    uint32_t telling;      /* of the clients, those that will be refused at CONNECT */
+    uint32_t telling;      /* that will be refused at CONNECT; not among the clients */
     uint32_t told;         /* how many began so in the second from told_ms on */
     uint64_t told_ms;
 };

@@ -70,6 +70,12 @@ uint32_t client_port_connect_s(const struct client_port *p)
 
 /* ---- who comes ---- */
 
+static void count(struct client_port *p, int more)
+{
+    p->clients += (uint32_t)more;
+    broker_stats(p->broker)->clients += (uint64_t)(int64_t)more;
+}
+
 static bool may_tell(struct client_port *p)
 {
     uint64_t now = uv_now(broker_loop(p->broker));
@@ -97,6 +103,7 @@ static void turn_away(struct client *c, enum client_refusal what)
     p->telling++;
     p->told++;
     c->refusal = (uint8_t)(what + 1);
+    count(p, -1); /* it takes nobody's place */
 }
 
 uint8_t client_port_refusal(const struct client *c, const char **why)
@@ -126,14 +133,16 @@ static bool over_rate(const struct client *c)
 static void judge(struct client *c)
 {
     const struct client_port *p = c->port;
-    uint32_t here = p->clients - p->telling;
+    struct broker_stats *stats = broker_stats(p->broker);
 
-    if (broker_stats(p->broker)->clients > broker_limits(p->broker)->clients)
+    if (stats->clients > broker_limits(p->broker)->clients)
         turn_away(c, REFUSED_CLIENTS);
-    else if (p->limits.connections && here > p->limits.connections)
+    else if (p->limits.connections && p->clients > p->limits.connections)
         turn_away(c, REFUSED_CONNECTIONS);
     else if (!p->layers.proxy && over_rate(c))
         turn_away(c, REFUSED_RATE);
+    else if (stats->clients > stats->clients_most)
+        stats->clients_most = stats->clients;
 }
 
 static void on_timer(struct timer *t)
@@ -149,7 +158,6 @@ static void on_calm(struct broker_waiter *w)
 void client_accept(struct client_port *p, uv_stream_t *server)
 {
     struct broker *b = p->broker;
-    struct broker_stats *stats = broker_stats(b);
     struct client *c = mem_alloc(sizeof(*c));
 
     c->port = p;
@@ -164,12 +172,10 @@ void client_accept(struct client_port *p, uv_stream_t *server)
         return;
     }
     p->refs++;
-    p->clients++;
+    count(p, 1);
     list_add_tail(&p->all, &c->in_port);
     timer_start(broker_timers(b), &c->timer, client_port_connect_s(p));
-    stats->accepted++;
-    if (++stats->clients > stats->clients_most)
-        stats->clients_most = stats->clients;
+    broker_stats(b)->accepted++;
     judge(c);
 }
 
@@ -189,9 +195,10 @@ void client_port_left(struct client *c, const char *why)
     char peer[64];
 
     list_remove(&c->in_port);
-    p->clients--;
-    p->telling -= c->refusal != 0;
-    broker_stats(p->broker)->clients--;
+    if (c->refusal)
+        p->telling--;
+    else
+        count(p, -1);
     if (!why || c->open || conn_left(&c->conn)) /* who only looks whether we listen is nobody refused */
         return;
     p->refused[REFUSED_HANDSHAKE]++;

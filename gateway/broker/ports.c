@@ -51,7 +51,8 @@ const struct conf_row port_rows[] = {
     {"origins", CONF_STRINGS,
      .help = "with protocol = \"http\": whose pages may connect, as browsers tell it "
              "(\"https://hmi.example.com\"), "
-             "or \"*\" for all; without it, those of the very host that they connect to"},
+             "or \"*\" for all; without it, those of the very host that they connect to (on loopback: "
+             "localhost)"},
     {"proxy", CONF_BOOL, .def = "false",
      .help = "a load balancer in front announces each peer by the PROXY protocol (1 or 2)"},
     {"proxy_from", CONF_STRINGS,
@@ -241,6 +242,7 @@ static void set_texts(struct port *p, const struct conf_node *l)
     size_t origins = conf_count(l, "origins"), from = conf_count(l, "proxy_from");
 
     drop_texts(p);
+    p->ws.local = is_local(l) && strncmp(conf_string(l, "bind"), "unix:", 5);
     if (conf_get(l, "origins"))
         p->ws.origins = mem_alloc((origins + 1) * sizeof(*p->ws.origins));
     for (size_t i = 0; i < origins; i++)

@@ -25,8 +25,23 @@ static bool is_text(struct bytes a, const char *text)
     return bytes_equal(a, bytes_of(text));
 }
 
+/* "localhost:8080", "127.0.0.1", "[::1]:8080". */
+static bool is_loopback(struct bytes host)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        size_t len = strlen(names[i]);
+        if (host.len >= len && !strncasecmp((const char *)host.data, names[i], len) &&
+            (host.len == len || host.data[len] == ':'))
+            return true;
+    }
+    return false;
+}
+
 /* A browser tells what page it acts for; without a list, only the host's own pages may connect, so that no
- * other page can use a listener that trusts whoever reaches it. */
+ * other page can use a listener that trusts whoever reaches it. Nor can one whose name has been made to point
+ * to loopback. */
 static bool origin_ok(const struct http_head *h, const struct ws_config *config)
 {
     struct bytes origin, host;
@@ -38,6 +53,8 @@ static bool origin_ok(const struct http_head *h, const struct ws_config *config)
             (origin.len == strlen(*o) && !strncasecmp((const char *)origin.data, *o, origin.len)))
             return true;
     if (config->origins || !http_field(h, "Host", &host) || origin.len < host.len + 3)
+        return false;
+    if (config->local && !is_loopback(host))
         return false;
     const char *end = (const char *)origin.data + origin.len - host.len;
     return !memcmp(end - 3, "://", 3) && !strncasecmp(end, (const char *)host.data, host.len);

@@ -18,6 +18,7 @@ struct http_head;
 struct ws_config {
     char **origins; /* of pages that may connect: "https://hmi.example.com", "*"; ends with NULL. NULL: those
                      * that come from the host that they connect to */
+    bool local;     /* it listens on loopback, so without origins that host has no name but localhost */
 };
 
 enum ws_code {

@@ -40,6 +40,10 @@ def refused(d, **by):
     return True
 
 
+def sockets(d):
+    return len(os.listdir(f"/proc/{d.pid}/fd"))
+
+
 def v1(address, port=1):
     return f"PROXY TCP{6 if ':' in address else 4} {address} {address} {port} 1883\r\n".encode()
 
@@ -62,9 +66,11 @@ def test_of_those_refused_not_all_stay_to_be_told(tmp_path):
     """They are bounded too, and do not take the places of others."""
     d = daemon(tmp_path, "max_connections = 1;")
     one = client(d.port, "one")
+    before = sockets(d)
     waiting = [Raw(d.port) for _ in range(150)]
     refused(d, connections=150)
-    assert listener(d)["clients"] <= 1 + 64
+    assert listener(d)["clients"] == 1
+    wait_for(lambda: sockets(d) <= before + 64, what="the end of those who are too many to be told")
     one.close()
     wait_for(lambda: Raw(d.port, connect("next")).read().body == b"\0\0", what="a free place")
     for w in waiting:

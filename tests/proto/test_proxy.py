@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The PROXY protocol: a balancer, played by hand, announces whose connection it passes on."""
 import socket
+import ssl
 import struct
 import subprocess
 
 import pytest
-from daemon import SLUICED, Sluiced, wait_for
-from raw import CONNACK, Raw, connect
+from daemon import SLUICED, Authority, Sluiced, wait_for
+from raw import CONNACK, SUBACK, Raw, connect, subscribe
 from ws import WebSocket
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -113,6 +114,27 @@ def test_under_websocket(tmp_path):
     assert c.closed()
     said(d, "client page ([2001:db8::7]:51234)")
     assert d.stop() == 0
+
+
+def test_under_tls(tmp_path):
+    """The header stands in front of the handshake, and the certificate that we have seen ourselves is what counts."""
+    ca = Authority(tmp_path)
+    cert, key = ca.issue("gw")
+    d = daemon(tmp_path / "d", f'tls = {{ cert = "{cert}"; key = "{key}"; client_ca = "{ca.cert}"; }};', who="",
+               rest='acl = ( { user = "hmi"; allow = "all"; topic = "#"; } );\n')
+    context = ssl.create_default_context(cafile=ca.cert)
+    for name in ("hmi", "other"):
+        context.load_cert_chain(*ca.issue(name))
+        sock = socket.create_connection(("127.0.0.1", d.port), 10)
+        sock.sendall(v2("2001:db8::7", tlvs=certificate("hmi")))
+        c = Raw(d.port, connect(name), sock=context.wrap_socket(sock, server_hostname="localhost"))
+        assert c.expect(CONNACK).body == b"\0\0"
+        c.send(subscribe(1, "t"))
+        assert c.expect(SUBACK).body[2] == (0 if name == "hmi" else 0x80)
+        c.send(b"\0\0")
+        assert c.closed()
+        said(d, f"client {name} ([2001:db8::7]:51234)")
+    assert d.stop() == 0, d.log()
 
 
 def test_configuration(tmp_path):

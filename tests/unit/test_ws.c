@@ -23,11 +23,13 @@
 
 static char *const pages[] = {"https://hmi.example.com", NULL};
 static char *const all_pages[] = {"*", NULL};
+static char *const on_loopback[] = {NULL};
 
 /* The status of the answer to a request that comes in pieces of a size; the answer in *out. */
 static unsigned ask(const char *request, size_t piece, char *const *origins, struct buf *out)
 {
-    const struct ws_config config = {(char **)(uintptr_t)origins};
+    const struct ws_config config = {origins == on_loopback ? NULL : (char **)(uintptr_t)origins,
+                                     origins == on_loopback};
     struct http_head *h = http_head_new();
     size_t len = strlen(request), used;
     unsigned status = 0, said;
@@ -90,6 +92,11 @@ static const struct {
     {GET HOST UP KEY V13 MQTT "Origin: http://box:8080\r\n\r\n", 403, pages},
     {GET HOST UP KEY V13 MQTT "\r\n", 101, pages},
     {GET HOST UP KEY V13 MQTT "Origin: http://evil.example.com\r\n\r\n", 101, all_pages},
+    {GET HOST UP KEY V13 MQTT "Origin: http://box:8080\r\n\r\n", 403, on_loopback},
+    {GET "Host: localhost:80\r\n" UP KEY V13 MQTT "Origin: http://localhost:80\r\n\r\n", 101, on_loopback},
+    {GET "Host: [::1]\r\n" UP KEY V13 MQTT "Origin: https://[::1]\r\n\r\n", 101, on_loopback},
+    {GET "Host: localhost.x\r\n" UP KEY V13 MQTT "Origin: https://localhost.x\r\n\r\n", 403, on_loopback},
+    {GET HOST UP KEY V13 MQTT "\r\n", 101, on_loopback},
     {GET "Host: a\r\n b\r\n\r\n", 400, NULL},
     {"\x10\x0c\x00\x04MQTT\x04\x02", 400, NULL},
     {"GET /mqtt SIP/2.0\r\n\r\n", 400, NULL},
