@@ -172,6 +172,25 @@ static void check_proxy(struct conf *c, const struct conf_node *l)
             conf_string(l, "bind"));
 }
 
+/* While we run: an address that cannot be had is a mistake like others, told before anything stops. One of a
+ * port that we listen on ourselves may be free once that has closed. */
+static void check_free(struct conf *c, const struct conf_node *bind)
+{
+    const char *number = strrchr(bind->s, ':');
+
+    if (!self.gw)
+        return;
+    list_for(it, &self.ports)
+    {
+        const char *ours = strrchr(list_entry(it, struct port, link)->clients->name, ':');
+        if (number && ours && !strcmp(number, ours))
+            return;
+    }
+    int err = listener_probe(bind->s);
+    if (err)
+        conf_error(c, bind, "%s cannot be listened on: %s", bind->s, uv_strerror(err));
+}
+
 static void check_listener(struct conf *c, const struct conf_node *l)
 {
     struct tls_context *context;
@@ -184,6 +203,7 @@ static void check_listener(struct conf *c, const struct conf_node *l)
                    conf_string(l, "bind"));
         return;
     }
+    check_free(c, conf_get(l, "bind"));
     check_who(c, l);
     check_proxy(c, l);
     if (conf_get(l, "origins") && conf_int(l, "protocol") != PROTOCOL_HTTP)
@@ -342,26 +362,8 @@ static struct port *find_port(const char *bind)
     return NULL;
 }
 
-int ports_reload(const struct conf_node *root)
+static void close_unnamed(void)
 {
-    int worst = 0;
-
-    list_for_safe(it, &self.ports)
-    {
-        struct port *p = list_entry(it, struct port, link);
-        p->conf = NULL;
-    }
-    for (size_t i = 0; i < conf_count(root, "listeners"); i++) {
-        const struct conf_node *l = conf_at(root, "listeners", i);
-        struct port *p = find_port(conf_string(l, "bind"));
-        /* Certificates may have been renewed under the same names: always read them again. */
-        int err = p ? port_settings(p, l) : port_open(l);
-        if (err) {
-            worst = err;
-            if (p)
-                p->conf = l;
-        }
-    }
     list_for_safe(it, &self.ports)
     {
         struct port *p = list_entry(it, struct port, link);
@@ -370,6 +372,29 @@ int ports_reload(const struct conf_node *root)
         log_info("listener %s: closed", p->clients->name);
         client_port_disconnect(p->clients, MQTT_ADMINISTRATIVE);
         port_close(p);
+    }
+}
+
+int ports_reload(const struct conf_node *root)
+{
+    size_t count = conf_count(root, "listeners");
+    int worst = 0;
+
+    list_for(it, &self.ports) list_entry(it, struct port, link)->conf = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct conf_node *l = conf_at(root, "listeners", i);
+        struct port *p = find_port(conf_string(l, "bind"));
+        /* Certificates may have been renewed under the same names: always read them again. */
+        int err = p ? port_settings(p, l) : 0;
+        worst = err ? err : worst;
+        if (p)
+            p->conf = l;
+    }
+    close_unnamed(); /* a new one may want their port */
+    for (size_t i = 0; i < count; i++) {
+        const struct conf_node *l = conf_at(root, "listeners", i);
+        int err = find_port(conf_string(l, "bind")) ? 0 : port_open(l);
+        worst = err ? err : worst;
     }
     list_for(it, &self.ports) client_port_review(list_entry(it, struct port, link)->clients);
     return worst;

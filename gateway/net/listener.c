@@ -191,6 +191,25 @@ static int open_unix(struct listener *l, const struct place *p)
     return err;
 }
 
+int listener_probe(const char *bind_to)
+{
+    struct place p;
+    int err = parse(bind_to, &p), on = 1;
+
+    if (err || p.path)
+        return err;
+    int family = p.addr.any.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return p.any ? 0 : -errno; /* then it is IPv4 alone */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    socklen_t size = family == AF_INET ? sizeof(p.addr.v4) : sizeof(p.addr.v6);
+    if (bind(fd, &p.addr.any, size) || listen(fd, 1))
+        err = -errno;
+    close(fd);
+    return err;
+}
+
 int listener_open(struct listener **out, uv_loop_t *loop, const char *bind, listener_taker *taker, void *arg)
 {
     struct place p;

@@ -16,6 +16,8 @@ typedef void listener_taker(void *arg, uv_stream_t *server);
 /* bind: "127.0.0.1:1883", "[::1]:1883", "*:8883", "unix:/run/sluice/mqtt.sock" (made with mode 0660; a stale
  * one is replaced, one in use is -EADDRINUSE). 0 or -E… (logged with the address). */
 int listener_open(struct listener **out, uv_loop_t *loop, const char *bind, listener_taker *taker, void *arg);
+/* Whether bind could be listened on now: 0 or -E…; of Unix sockets only their names are judged. */
+int listener_probe(const char *bind);
 /* Frees itself when its handle has closed. NULL is fine. */
 void listener_close(struct listener *l);
 

@@ -2,6 +2,7 @@
 """What comes in wrong: a message that says what it was, and everybody else goes on. Packets of MQTT 3.1.1; configurations. Disks
 and folders have tests/durability/test_bad_places.py, devices and lines tests/field/test_modbus.py, people test_abuse.py."""
 import re
+import socket
 import subprocess
 
 import pytest
@@ -195,4 +196,35 @@ def test_reload_of_a_wrong_configuration(tmp_path, pki, what):
     d.reload()
     says(d, 0, "configuration: in force")
     c.quiet()
+    assert d.stop() == 0
+
+
+def test_reload_to_an_address_that_is_taken(tmp_path):
+    """Refused whole as well: what listens goes on listening."""
+    d, port = Sluiced(tmp_path).start(), free_port()
+    c, good = client(d.port, "c"), d.conf_path.read_text()
+    with socket.create_server(("127.0.0.1", port)):
+        d.conf_path.write_text(good.replace(f":{d.port}", f":{port}"))
+        d.reload()
+        says(d, 0, rf"sluice.conf:3: 127.0.0.1:{port} cannot be listened on: address already in use")
+        says(d, 0, "configuration: refused, the one in force stays")
+        c.quiet()
+        client(d.port, "new").quiet()
+    d.reload()
+    says(d, 0, "configuration: in force")
+    client(port, "moved").quiet()
+    assert c.closed()
+    assert d.stop() == 0
+
+
+def test_reload_to_more_addresses_of_the_same_port(tmp_path):
+    """From loopback alone to everywhere, and back."""
+    d = Sluiced(tmp_path).start()
+    narrow = d.conf_path.read_text()
+    wide = narrow.replace("127.0.0.1:", "0.0.0.0:").replace("anonymous = true;", "anonymous = true; everybody = true;")
+    for n, text in enumerate((wide, narrow, wide), 1):
+        d.conf_path.write_text(text)
+        d.reload()
+        wait_for(lambda: d.log().count("configuration: in force") == n, what="the reload")
+        client(d.port, "c").quiet()
     assert d.stop() == 0
