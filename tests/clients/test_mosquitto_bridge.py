@@ -62,11 +62,6 @@ def kept(port, topic):
         return got[PUBLISH].payload if PUBLISH in got else None
 
 
-@pytest.fixture(params=["mqttv31", "mqttv311", "mqttv50"])
-def version(request):
-    return request.param
-
-
 def bridge(folder, house, version, private, name):
     """A mosquitto that sends what is below NAME/up to us and gets what is below NAME/down."""
     return Mosquitto(folder / "mosquitto", f"""
@@ -84,6 +79,7 @@ topic {name}/down/# in 2
 
 
 @pytest.mark.parametrize("private", ["true", "false"])
+@pytest.mark.parametrize("version", ["mqttv31", "mqttv311", "mqttv50"])
 def test_both_ways(tmp_path, house, version, private):
     """With try_private it sets the highest bit of the protocol level, which marks a bridge."""
     t = f"b-{version[5:]}-{private}"
@@ -108,22 +104,42 @@ def test_both_ways(tmp_path, house, version, private):
     wait_for(lambda: kept(house.port, f"$SYS/broker/connection/{t}/state") == b"0", what="its will")
 
 
-def test_outage(tmp_path, house, version):
+class Outage:
+    """One bridge and its two readers."""
+
+    def __init__(self, folder, house, version):
+        self.name, self.house, self.lasting = f"o-{version[5:]}", house, version != "mqttv50"  # there it asks for no session that lasts
+        self.other = bridge(folder / version, house, version, "true", self.name).start()
+        self.up = Reader(house.port, f"up-{self.name}", f"{self.name}/up/#")
+        self.down = Reader(self.other.port, "down", f"{self.name}/down/#")
+        send(self.other.port, f"{self.name}/up/out", [b"before"])
+        assert self.up.take(1) == [(f"{self.name}/up/out", b"before", 2)]
+
+    def send(self, port, way):
+        send(port, f"{self.name}/{way}/out", [b"%d" % i for i in range(50)])
+
+    def check(self):
+        def want(way):
+            return [(f"{self.name}/{way}/out", b"%d" % i, 2) for i in range(50)]
+
+        self.up.connect()
+        assert self.up.take(50) == want("up")
+        if self.lasting:
+            assert self.down.take(50) == want("down")
+        self.other.stop()
+
+
+def test_outage(tmp_path, house):
     """We are killed, both sides go on, and all that was queued arrives once and in order."""
-    t = f"o-{version[5:]}"
-    other = bridge(tmp_path, house, version, "true", t).start()
-    up, down = Reader(house.port, f"up-{t}", f"{t}/up/#"), Reader(other.port, "down", f"{t}/down/#")
-    send(other.port, f"{t}/up/out", [b"before"])
-    assert up.take(1) == [(f"{t}/up/out", b"before", 2)]
+    bridges = [Outage(tmp_path, house, version) for version in ("mqttv31", "mqttv311", "mqttv50")]
     house.kill()
-    send(other.port, f"{t}/up/out", [b"%d" % i for i in range(50)])
+    for b in bridges:
+        b.send(b.other.port, "up")
     house.start()
-    send(house.port, f"{t}/down/out", [b"%d" % i for i in range(50)])
-    up.connect()
-    assert up.take(50) == [(f"{t}/up/out", b"%d" % i, 2) for i in range(50)]
-    if version != "mqttv50":  # where it asks for no session that lasts
-        assert down.take(50) == [(f"{t}/down/out", b"%d" % i, 2) for i in range(50)]
-    other.stop()
+    for b in bridges:
+        b.send(house.port, "down")
+    for b in bridges:
+        b.check()
 
 
 def test_wire(house):
