@@ -7,7 +7,7 @@ TOPICS = ["x", "x/y", "x/y/z", "y", "y/z", "/x", "$q/x", "x//z"]
 FILTERS = ["#", "+", "x/#", "+/y", "x/+", "x/+/z", "+/+/#", "$q/#", "/+", "x", "x/y", "y/z", "$share/g/x/#", "$share/g/x/#",
            "$share/h/y/#", "+/#", "y/#"]
 WEIGHTS = {"connect": 14, "disconnect": 10, "subscribe": 16, "unsubscribe": 5, "publish": 46, "ack": 12, "release": 5, "hold": 4,
-           "restart": 0}
+           "restart": 0, "wait": 0}
 
 
 def some_will(r, client):
@@ -63,15 +63,21 @@ def restart(r):
     return ("restart", r.choice(["kill", "kill", "under way", "stop"]), r.choice(CLIENTS), r.choice(TOPICS), r.choice([1, 2]))
 
 
+def wait(r):
+    return ("wait", r.choice([3.8, 6.8]))
+
+
 MAKERS = {"connect": connect, "disconnect": disconnect, "subscribe": subscribe, "unsubscribe": unsubscribe, "publish": publish,
-          "ack": ack, "release": release, "hold": hold, "restart": restart}
+          "ack": ack, "release": release, "hold": hold, "restart": restart, "wait": wait}
 
 
 def sequence(r):
-    """One in eight lets the broker restart."""
+    """One in eight lets the broker restart; in one in 150 time passes."""
     weights = dict(WEIGHTS)
     if r.random() < 0.125:
         weights["restart"] = 4
+    if r.random() < 1 / 150:
+        weights["wait"] = 3
     kinds = r.choices(list(weights), weights.values(), k=r.randrange(10, 70))
     start = [connect(r) for _ in range(3)] + [subscribe(r) for _ in range(3)]
     return start + [MAKERS[k](r) for k in kinds]

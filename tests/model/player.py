@@ -5,6 +5,7 @@ the order in which the broker saw them."""
 import random
 import select
 import socket
+import time
 
 import mqtt5
 import raw
@@ -14,7 +15,7 @@ from raw import CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH
 from standard import Message, require
 
 SERVER_WINDOW = 20  # limits.inflight of the daemon's configuration
-CONF = f"limits = {{ inflight = {SERVER_WINDOW}; }};"
+CONF = f'limits = {{ inflight = {SERVER_WINDOW}; }}; health = {{ every = "0s"; }};'
 SAID = [(FORMAT, 1), (CONTENT_TYPE, "text/plain"), (RESPONSE_TOPIC, "r/t"), (CORRELATION, b"\0c"), (USER, ("k", "v")),
         (USER, ("k", "w"))]
 
@@ -118,8 +119,12 @@ class Client:
 
     def connect(self, version, clean, expiry, will, window, most, aliases):
         s = self.player.standard
+        if self.player.brief and expiry == 1000:
+            expiry = 4
         expiry = expiry if version == 5 else 0 if clean else 0xffffffff
         window, most, aliases = (window, most, aliases) if version == 5 else (0, 0, 0)
+        if will and will[3] and self.player.brief:
+            will = (*will[:3], 2)
         message = will and Message(will[0], self.player.payload(8), will[1], will[2], (), self.name)
         wire = self.player.open(version)
         words = dict(clean=clean, keepalive=0, will=message and (message.topic, message.payload, message.qos, message.retain))
@@ -183,7 +188,7 @@ class Client:
         props, expiry = [], 0
         if self.version == 5:
             props = [x for i, x in enumerate(SAID) if said >> i & 1]
-            expiry = 1000 if said % 8 == 7 else 0
+            expiry = 1000 if said % 8 == 7 else 3 if said & self.player.brief else 0
         return Message(topic, self.player.payload(size), qos, retain, tuple(props), self.name, expiry)
 
     def encode(self, m, pid, alias):
@@ -223,7 +228,7 @@ class Client:
         if how == "expire" and self.version == 5:
             expiry = 0
         elif how == "keep" and self.version == 5 and sess.expiry:
-            expiry = 2000
+            expiry = 5 if self.player.brief else 2000
         if how in ("cut", "blind"):
             self.wire.sock.shutdown(socket.SHUT_WR)
         elif self.version < 5:
@@ -256,6 +261,7 @@ class Player:
 
     def play(self, actions):
         self.standard, self.clients = standard.Standard(), {}
+        self.brief = 16 if any(a[0] == "wait" for a in actions) else 0  # then what lasts long lasts some seconds
         self.control = raw.client(self.daemon.port, "control")
         try:
             for self.at, action in enumerate(actions):
@@ -271,8 +277,12 @@ class Player:
             self.control.close()
 
     def step(self, kind, *args):
+        self.standard.advance()
         if kind == "restart":
             self.restart(*args)
+        elif kind == "wait":
+            time.sleep(*args)
+            self.standard.advance()
         else:
             name, *args = args
             c = self.clients.setdefault(name, Client(self, name))
@@ -369,6 +379,7 @@ class Player:
                 self.settle(c)
         for c in self.clients.values():
             c.poll()
+        self.standard.advance()
         missing = list(self.standard.missing())
         require(not missing, "did not arrive:", missing)
         self.check_retained()

@@ -5,10 +5,17 @@ receive. It is told what clients do once the broker has answered it, and judges 
 Where the standard leaves a choice, any choice passes, except where Sluice has promised one: a session gets one copy of a
 message however many of its subscriptions match; QoS 0 is not kept for who is away; kill -9 loses nothing acknowledged."""
 import dataclasses
+import time
+
+LATE = 1.6  # s: how late the broker may be with what has its time; it counts in seconds
 
 
 class Violation(AssertionError):
     pass
+
+
+class Undecided(Exception):
+    """Something was to happen about now: it may have happened or not."""
 
 
 def require(holds, *words):
@@ -38,6 +45,17 @@ class Message:
     props: tuple = ()  # what is passed on, in order
     publisher: str = ""
     expiry: int = 0
+    born: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def alive(self):
+        """May still be sent."""
+        return not self.expiry or time.monotonic() < self.born + self.expiry + LATE
+
+    @property
+    def due(self):
+        """Must be sent, once there is room."""
+        return not self.expiry or time.monotonic() < self.born + self.expiry - 0.2
 
     def __repr__(self):
         return f"<{self.topic} {self.payload[:12]!r}{'…' if self.large else ''} qos {self.qos}{' retain' if self.retain else ''}>"
@@ -111,6 +129,7 @@ class Session:
         self.acked, self.may_repeat = {}, {}  # identifiers of what is done; and after kill -9
         self.inbound = {}                     # QoS 2 identifiers that the broker holds -> message
         self.connected, self.connection, self.window, self.most = False, 0, 65535, 0
+        self.since = 0.0  # when its connection went, or the broker came back
 
     def forget_qos0(self):
         """It is not kept for who is away; what is may have been sent before."""
@@ -125,6 +144,31 @@ class Session:
 class Standard:
     def __init__(self):
         self.sessions, self.retained, self.shared, self.count = {}, {}, [], 0
+
+    # --- time ---
+
+    @staticmethod
+    def passed(since, seconds):
+        """Has it come to pass?"""
+        gone = time.monotonic() - since - seconds
+        if -0.2 < gone < LATE:
+            raise Undecided
+        return gone > 0
+
+    def advance(self):
+        """Ends sessions and publishes wills whose time has come."""
+        for s in [s for s in self.sessions.values() if not s.connected]:
+            if s.will and s.will.delay < s.expiry and self.passed(s.since, s.will.delay):
+                self.fire(s)
+            if s.expiry < 0xffffffff and self.passed(s.since, s.expiry):
+                self.end(s)
+        for topic in [t for t, m in self.retained.items() if m.expiry and self.passed(m.born, m.expiry)]:
+            del self.retained[topic]
+        for s in self.sessions.values():
+            for e in s.expected:
+                e.required &= e.message.due
+        for sh in self.shared:
+            sh.required &= sh.message.due
 
     # --- what clients do ---
 
@@ -157,7 +201,7 @@ class Standard:
 
     def close(self, s, will, blind=False):
         """The connection is gone; will: without a proper DISCONNECT; blind: what was last sent may not have been received."""
-        s.connected = False
+        s.connected, s.since = False, time.monotonic()
         lost = [e.message for e in s.expected if e.required and e.qos == {0}]
         require(blind or not lost, s.name, "got no", lost)
         s.forget_qos0()
@@ -279,6 +323,7 @@ class Standard:
             del s.may_repeat[pid]
         else:
             e = self.find(s, what, topic, payload, qos, retain, props, version)
+            require(e.message.alive or dup, what, "its time is over")
             require(not dup or e.may_be_dup, what, "DUP at the first sending")
         if qos:
             s.flight[pid] = Flight(e, qos, retain, s.connection)
@@ -304,7 +349,7 @@ class Standard:
             e = self.find_shared(s, topic, payload, qos, retain, props, version) or self.trade(s, payload, qos, retain, props, version)
             require(e, what, props, "not expected;", "but for", same if same else "nothing like it")
             return e
-        e = max(fit, key=lambda x: x.required)  # the first of these
+        e = max(fit, key=lambda x: (x.message.alive, x.required))  # the first of these
         for other in s.expected[:s.expected.index(e)]:
             if other.message.topic == topic and other.qos == {qos} and other.message.payload != payload:
                 require(not other.required, what, "before", other.message)
@@ -392,6 +437,8 @@ class Standard:
                 s.will = None  # it is forgotten with its session
         for s in were_connected:
             self.close(s, will=True, blind=True)
+        for s in self.sessions.values():
+            s.since = time.monotonic()
         for s in self.sessions.values() if not killed else []:
             s.forget_qos0()  # wills were published while it stopped
         self.review_shares()
