@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A WebSocket connection: the opening request, and what follows it in frames. The first byte says in what
- * pieces the rest comes; cut otherwise it must give the same answer, the same bytes and the same end. Frames
- * are read also when the request is refused. */
+ * pieces the rest comes; cut otherwise it must give the same answer, the same bytes and the same end, or
+ * refuse both times: of two mistakes, which one is seen first depends on the pieces. Frames are read also
+ * when the request is refused. */
 #include <stdlib.h>
 
 #include "net/http.h"
@@ -57,8 +58,10 @@ static void run(struct outcome *o, const uint8_t *data, size_t size, size_t piec
 {
     size_t at = shake(o, data, size, piece);
 
-    if (o->status && o->status != 200) /* where a refusal stops depends on the pieces */
+    if (o->status && o->status != 200) { /* where a refusal stops depends on the pieces */
+        o->status = 400;
         at = 0;
+    }
     while (at < size && !o->s.close) {
         size_t len = piece < size - at ? piece : size - at;
         read_piece(&o->s, data + at, len, &o->got);
