@@ -82,6 +82,9 @@ class Process:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
 
+STARTED = " info    sluiced "
+
+
 class Sluiced(Process):
     """A daemon with a listener on self.port and whatever else conf says. conf: text of further settings."""
 
@@ -102,9 +105,11 @@ class Sluiced(Process):
         self.conf_path.write_text(text + conf)
 
     def start(self):
+        """Returns when all services have started: the last are those that sluicectl and the bridges need."""
+        before = self.log().count(STARTED)
         super().start()
         if self.listener:
-            wait_for(lambda: not self.running() or listens(self.port), what="sluiced to listen")
+            wait_for(lambda: not self.running() or self.log().count(STARTED) > before, what="sluiced to start")
         if not self.running():
             raise AssertionError("sluiced did not start:\n" + self.log())
         return self

@@ -168,13 +168,13 @@ static void frames_follow_the_request_at_once(void **state)
     side_free(&s);
 }
 
-/* Packets of 10 MB to a peer that reads nothing at first: our layer takes no second copy of them, and they
+/* Packets of 6 MB to a peer that reads nothing at first: our layer takes no second copy of them, and they
  * leave in frames of a bounded size. */
 static void a_slow_reader_gets_all_in_frames(void **state)
 {
-    enum { SIZE = 10 << 20, PACKETS = 3 };
+    enum { SIZE = 6 << 20, PACKETS = 3 };
     struct side s;
-    struct end *e = side_open(&s, 4096);
+    struct end *e = side_open(&s, 65536);
     uint8_t *packet = mem_alloc(SIZE);
 
     (void)state;
