@@ -129,9 +129,10 @@ static void set_session(struct client *c, const struct mqtt_connect *p, uint32_t
     struct message *will = will_of(c, p);
     uint32_t delay =
         p->has_will && p->version == MQTT_5 ? mqtt_number(&p->will.props, MQTT_WILL_DELAY, 0) : 0;
-    bool changed = !present || s->expiry_s != expiry_s || s->will || will;
+    bool changed = !present || s->expiry_s != expiry_s || s->noted || s->will || will;
 
     s->expiry_s = expiry_s;
+    s->noted = false;
     session_set_will(s, will, delay);
     if (!changed || !s->no)
         return;

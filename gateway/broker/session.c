@@ -12,6 +12,8 @@
 #include "broker/share.h"
 #include "codec/mqtt.h"
 
+enum { FORMAT = 2 /* of a record */, NOTE_MOST_S = 3600 };
+
 static bool name_equal(const struct map_node *n, const void *key)
 {
     const struct session *s = container_of(n, const struct session, by_name);
@@ -26,11 +28,26 @@ struct session *session_find(struct broker *b, struct bytes name)
     return n ? container_of(n, struct session, by_name) : NULL;
 }
 
+/* A session that has been away for some time notes on disk when it ends; those that come and go write
+ * nothing. */
+static void note_end(struct session *s)
+{
+    timer_start(s->broker->timers, &s->expiry, s->left_s);
+    s->left_s = 0;
+    s->noted = clock_is_set();
+    if (s->noted)
+        session_save(s);
+}
+
 static void on_expiry(struct timer *t)
 {
     struct session *s = container_of(t, struct session, expiry);
 
-    broker_stats(s->broker)->expired++;
+    if (s->left_s) {
+        note_end(s);
+        return;
+    }
+    broker_stats(s->broker)->expired += !s->leaving;
     if (s->ops)
         session_detach(s); /* it is handing over its queue, see share.h */
     session_fire_will(s);  /* [MQTT-3.1.2-8]: the session's end also ends the delay */
@@ -93,8 +110,9 @@ void session_give_up_name(struct session *s)
 {
     map_remove(&s->broker->sessions, &s->by_name);
     map_insert(&s->broker->sessions, &s->by_name, map_hash_u64(s->key)); /* which is no name's */
-    s->expiry_s = 0;
+    s->expiry_s = s->left_s = 0;
     s->nameless = true;
+    s->noted = false;
     session_save(s);
 }
 
@@ -114,10 +132,11 @@ void session_save(struct session *s)
 
     if (!s->no)
         return;
-    buf_u8(&record, 1);
+    buf_u8(&record, FORMAT);
     buf_u32(&record, s->expiry_s);
     write_name(s, &record);
     buf_u32(&record, s->will ? s->will->delay_s : 0);
+    buf_u64(&record, s->noted ? (uint64_t)((int64_t)s->expiry.due_s * 1000000 + clock_offset_us()) : 0);
     if (s->will)
         message_write(&record, s->will->message, true);
     store_session_put(s->broker->store, s->no, (struct bytes){record.data, record.len});
@@ -138,11 +157,19 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
     uint32_t expiry_s = cursor_u32(&c);
     struct bytes name = cursor_bytes(&c, cursor_u16(&c));
     uint32_t will_delay_s = cursor_u32(&c);
+    int64_t end_us = format < 2 ? 0 : (int64_t)cursor_u64(&c);
 
-    if (c.failed || format != 1 || session_find(b, name))
+    if (c.failed || !format || format > FORMAT || session_find(b, name))
         return NULL;
     struct session *s = make(b, name, no);
     s->expiry_s = expiry_s;
+    if (end_us && clock_is_set()) {
+        int64_t left_us = end_us - clock_wall_us();
+        s->noted = true;
+        s->left_s = left_us < 0                             ? 0
+                    : left_us > (int64_t)expiry_s * 1000000 ? expiry_s
+                                                            : (uint32_t)(left_us / 1000000);
+    }
     if (cursor_left(&c))
         session_set_will(s, message_read((struct bytes){c.at, cursor_left(&c)}, NULL), will_delay_s);
     return s;
@@ -186,10 +213,23 @@ void session_detach(struct session *s)
     list_remove(&s->wake);
 }
 
+static uint32_t note_after_s(uint32_t expiry_s)
+{
+    uint32_t eighth = expiry_s / 8;
+
+    return eighth > NOTE_MOST_S ? NOTE_MOST_S : eighth ? eighth : expiry_s > 1;
+}
+
 void session_expire_later(struct session *s)
 {
-    if (s->expiry_s != UINT32_MAX)
-        timer_start(s->broker->timers, &s->expiry, s->expiry_s);
+    uint32_t first = s->noted ? 0 : note_after_s(s->expiry_s);
+
+    if (s->expiry_s == UINT32_MAX)
+        return;
+    if (!s->noted) /* else it comes from disk, and less may be left */
+        s->left_s = s->expiry_s;
+    timer_start(s->broker->timers, &s->expiry, first ? first : s->left_s);
+    s->left_s = first ? s->left_s - first : 0;
 }
 
 void session_wake(struct session *s)

@@ -101,9 +101,11 @@ struct session {
     uint32_t subscription_count;
     uint16_t window; /* most in flight */
     uint16_t name_len;
-    bool leaving;  /* it has ended; what it got by shared subscriptions goes to their other members */
-    bool nameless; /* because of that, and nobody can find it */
-    char name[];   /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
+    bool leaving;    /* it has ended; what it got by shared subscriptions goes to their other members */
+    bool nameless;   /* because of that, and nobody can find it */
+    bool noted;      /* its record says when it ends */
+    uint32_t left_s; /* of expiry_s when the timer fires */
+    char name[];     /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
 };
 
 /* Finds by name; NULL when there is none. */
@@ -121,7 +123,7 @@ void session_detach(struct session *s);
 void session_save(struct session *s);
 /* The ticket at which the last record is on disk. */
 store_ticket session_saved(const struct session *s);
-/* Without a reader: ends when its expiry interval has passed. */
+/* Without a reader: ends when its expiry interval has passed, also over a restart. */
 void session_expire_later(struct session *s);
 
 /* The will (a reference is taken over; NULL: none), without saving. session_will_due: the reader went without

@@ -5,7 +5,8 @@ import struct
 import time
 
 import pytest
-from daemon import Sluiced
+from daemon import Sluiced, wait_for
+from field import status
 from mqtt5 import (CONTENT_TYPE, CORRELATION, EXPIRY, FORMAT, MAXIMUM_PACKET, PROBLEM_INFO, REASON, RESPONSE_TOPIC, SESSION_EXPIRY,
                    USER, WILL_DELAY, Client, ack, client, connect, disconnect, lasting, publish, subscribe)
 from raw import CONNACK, DISCONNECT, PINGREQ, PUBCOMP, PUBLISH, PUBREC, PUBREL, packet
@@ -268,6 +269,23 @@ def test_ends_after_its_interval(port, own):
     stays.send(publish(f"{own}/t", "x"))
     stays.received()
     assert [lasting(port, own + name).session_present for name in ("goes", "lasts", "for ever")] == [False, True, True]
+
+
+def test_interval_goes_on_over_a_restart(tmp_path):
+    """[MQTT-4.1.0-2]: of a session that was away before; who was there when the daemon died has its whole interval"""
+    d = Sluiced(tmp_path).start()
+    none = status(d)["broker"]["sessions"]
+    lasting(d.port, "away", expiry=4).close()
+    lasting(d.port, "long away", expiry=1000).close()
+    here = lasting(d.port, "here", expiry=4)
+    time.sleep(3.5)  # away for so long that it is noted
+    here.quiet()
+    d.kill()
+    time.sleep(3.5)
+    d.start()
+    wait_for(lambda: status(d)["broker"]["sessions"] < none + 3, what="one session to end")
+    assert [lasting(d.port, name).session_present for name in ("here", "away", "long away")] == [True, False, True]
+    assert d.stop() == 0
 
 
 @pytest.mark.parametrize("at_connect, at_disconnect, present", [(1000, 0, False), (0xffffffff, 1000, True), (1, 1000, True),
