@@ -58,7 +58,7 @@ const struct auth_backend auth_anonymous = {
 
 /* ---- logins ---- */
 
-static void login_free(struct auth_login *l)
+void auth_login_free(struct auth_login *l)
 {
     if (l->exchange)
         l->backend->drop(l);
@@ -128,56 +128,15 @@ static struct auth_answer answer_of(struct auth_login *l, enum auth_step step)
     return answer;
 }
 
-static void conclude(struct auth_login *l, enum auth_step step)
+void auth_conclude(struct auth_login *l)
 {
+    enum auth_step step = l->backend->finish(l);
+
     if (l->done) {
         struct auth_answer answer = answer_of(l, step);
         l->done(l->arg, &answer);
     }
-    login_free(l);
-}
-
-static void on_work(uv_work_t *work)
-{
-    struct auth_login *l = container_of(work, struct auth_login, work);
-
-    l->backend->work(l);
-}
-
-static void run_next(struct auth *a);
-
-static void on_worked(uv_work_t *work, int status)
-{
-    struct auth_login *l = container_of(work, struct auth_login, work);
-    struct auth *a = l->auth;
-
-    a->running--;
-    l->on_pool = false;
-    if (a->stopping || status) {
-        login_free(l);
-        return;
-    }
-    run_next(a);
-    conclude(l, l->backend->finish(l));
-}
-
-static void run_next(struct auth *a)
-{
-    struct list *next;
-
-    while (a->running < a->most_running && (next = auth_places_next(a->places))) {
-        struct auth_login *l = list_entry(next, struct auth_login, queued);
-        a->counts.waiting--;
-        if (l->secret && auth_cache_has(a->cache, l->key)) { /* another one has just shown it */
-            a->counts.cached++;
-            l->is_right = true;
-            conclude(l, l->backend->finish(l));
-            continue;
-        }
-        a->running++;
-        l->on_pool = true;
-        uv_queue_work(a->loop, &l->work, on_work, on_worked);
-    }
+    auth_login_free(l);
 }
 
 /* A method that the client names is that row's alone; the others are tried in their order. */
@@ -221,13 +180,8 @@ static struct auth_login *login_new(struct auth *a, const struct auth_request *r
     l->user = r->has_user ? mem_strndup((const char *)r->user.data, r->user.len) : NULL;
     strncpy(l->peer, r->peer, sizeof(l->peer) - 1);
     list_init(&l->queued);
+    list_init(&l->followers);
     return l;
-}
-
-/* Half of the places in the queue at most are for one address. */
-static bool has_room(const struct auth *a, const struct auth_login *l)
-{
-    return a->counts.waiting < a->most_waiting && auth_place_waiting(l->place) < (a->most_waiting + 1) / 2;
 }
 
 /* The login goes on, or the answer is there and the login gone. */
@@ -239,7 +193,7 @@ static struct auth_login *settle(struct auth_login *l, enum auth_step step, stru
         return l;
     }
     *answer = answer_of(l, step);
-    login_free(l);
+    auth_login_free(l);
     return NULL;
 }
 
@@ -249,19 +203,16 @@ struct auth_login *auth_begin(struct auth *a, const struct auth_request *r, auth
     struct auth_login *l = login_new(a, r);
     enum auth_step step = begin(l, r);
 
-    if (step == AUTH_WORK && !has_room(a, l)) {
+    l->done = done;
+    l->arg = arg;
+    *answer = (struct auth_answer){0};
+    if (step == AUTH_WORK && auth_queue_add(l))
+        return l;
+    if (step == AUTH_WORK) {
         a->counts.busy++;
         step = auth_refuse(l, MQTT_SERVER_BUSY, "too many wait for their passwords to be checked");
     }
-    if (step != AUTH_WORK)
-        return settle(l, step, answer);
-    *answer = (struct auth_answer){0};
-    l->done = done;
-    l->arg = arg;
-    auth_place_queue(l->place, &l->queued);
-    a->counts.waiting++;
-    run_next(a);
-    return l;
+    return settle(l, step, answer);
 }
 
 struct auth_login *auth_continue(struct auth_login *l, struct bytes data, struct auth_answer *answer)
@@ -271,16 +222,8 @@ struct auth_login *auth_continue(struct auth_login *l, struct bytes data, struct
 
 void auth_cancel(struct auth_login *l)
 {
-    if (!l)
-        return;
-    l->done = NULL;
-    if (l->on_pool)
-        return; /* it is given up when it comes back */
-    if (!list_empty(&l->queued)) {
-        auth_place_unqueue(l->place, &l->queued);
-        l->auth->counts.waiting--;
-    }
-    login_free(l);
+    if (l)
+        auth_queue_cancel(l);
 }
 
 /* ---- the rules ---- */
@@ -314,9 +257,7 @@ int auth_load(struct auth *a, const struct conf_node *root)
 void auth_stop(struct auth *a)
 {
     a->stopping = true;
-    for (struct list *it; (it = auth_places_next(a->places));)
-        login_free(list_entry(it, struct auth_login, queued));
-    a->counts.waiting = 0;
+    auth_queue_stop(a);
 }
 
 bool auth_idle(const struct auth *a)
@@ -329,6 +270,7 @@ void auth_free(struct auth *a)
     if (!a)
         return;
     realm_drop(a->realm);
+    map_free(&a->leaders);
     auth_cache_free(a->cache);
     auth_places_free(a->places);
     free(a);

@@ -32,6 +32,7 @@ static enum auth_step begin(struct auth_login *l, const struct auth_request *r)
     l->entry = stand_in->password;
     if (stand_in == user) {
         l->secret = mem_strdup(user->secret);
+        l->has_key = true;
         auth_cache_key(l->auth->cache, user->name, user->secret, r->password, l->key);
         if (auth_cache_has(l->auth->cache, l->key)) {
             l->auth->counts.cached++;

@@ -41,20 +41,23 @@ struct auth_login {
     void *own;       /* the row's, of the realm */
     auth_done *done; /* NULL: cancelled */
     void *arg;
-    struct list queued;
+    struct list queued; /* in its place's turn, or among its leader's followers */
+    struct list followers;
+    struct map_node by_key; /* of one that leads */
     uv_work_t work;
     struct auth_place *place;
     char peer[64];
     char *user;
     uint8_t *password; /* wiped when it is given up */
     size_t password_len;
-    bool is_right, on_pool;
+    bool is_right, on_pool, follows;
     struct auth_answer answer; /* of AUTH_REFUSE */
     struct password_entry entry;
     char *secret;
-    uint8_t key[CRYPTO_SHA256_LEN];
-    struct buf data; /* for the client */
-    char *client;    /* these three: as in an identity */
+    bool has_key;
+    uint8_t key[CRYPTO_SHA256_LEN]; /* what it shows, as in the cache; the same for all who show the same */
+    struct buf data;                /* for the client */
+    char *client;                   /* these three: as in an identity */
     struct acl *rules;
     int64_t until_s;
     void *exchange; /* the row's, until drop */
@@ -87,6 +90,7 @@ struct auth {
     struct realm *realm;
     struct auth_cache *cache;
     struct auth_places *places;
+    struct map leaders; /* logins that wait or are checked and have a key */
     uint32_t running, most_running, most_waiting;
     bool stopping;
     uint64_t note_from_ms;
@@ -96,6 +100,15 @@ struct auth {
 
 /* still_valid of who was checked against a user's entry. */
 bool realm_has_secret(const struct identity *who, const struct realm *realm, const void *own);
+
+/* auth.c, for the queue: the login is answered and gone, or gone unanswered. */
+void auth_conclude(struct auth_login *l);
+void auth_login_free(struct auth_login *l);
+
+/* auth_queue.c. Add: false when too many wait. Cancel frees l at once or later. */
+bool auth_queue_add(struct auth_login *l);
+void auth_queue_cancel(struct auth_login *l);
+void auth_queue_stop(struct auth *a);
 
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
 

@@ -7,6 +7,7 @@ obj-y += gateway/broker/auth_cache.o
 obj-y += gateway/broker/auth_client.o
 obj-y += gateway/broker/auth_password.o
 obj-y += gateway/broker/auth_places.o
+obj-y += gateway/broker/auth_queue.o
 obj-y += gateway/broker/auth_realm.o
 obj-y += gateway/broker/auth_service.o
 obj-y += gateway/broker/broker.o

@@ -12,11 +12,11 @@ import subprocess
 import mqtt5
 import pytest
 import raw
-from daemon import SLUICECTL, Authority, Sluiced, wait_for
+from daemon import SLUICECTL, Authority, Sluiced, free_port, wait_for
 from raw import CONNACK, PUBLISH, SUBACK, Raw
 from users import ANYTHING, check, ctl, daemon, from_address, reload, status, user, users
 
-SLOW = 200000  # a count that takes long enough for others to come meanwhile
+SLOW = 100000  # a count that takes long enough for others to come meanwhile
 ANN = users(user("ann", "sesame")) + ANYTHING
 
 
@@ -134,22 +134,48 @@ def test_ten_thousand_return_at_once(tmp_path):
 
 
 def test_many_of_one_user_at_once_after_a_start(tmp_path):
-    """The first one's check serves those who wait with the same password."""
-    d = daemon(tmp_path, users(user("ann", "sesame", count=SLOW)) + ANYTHING).start()
-    wave = [Raw(d.port, raw.connect(f"c{i}", user="ann", password="sesame")) for i in range(60)]
+    """Nothing is remembered yet: those who wait with the same password share one check, however few may wait."""
+    d = daemon(tmp_path, users(user("ann", "sesame", count=SLOW)) + ANYTHING + "logins = { waiting = 2; };").start()
+    wave = [Raw(d.port, raw.connect(f"c{i}", user="ann", password="sesame"), timeout=60) for i in range(1000)]
     assert all(c.expect(CONNACK).body[1] == 0 for c in wave)
-    assert status(d)["cached"] >= 50
+    s = status(d)
+    assert s["cached"] == 999 and s["admitted"] == 1000 and s["busy"] == 0
+    wave = [Raw(d.port, raw.connect(f"c{i}", user="ann", password="guess"), timeout=60) for i in range(50)]
+    assert all(c.expect(CONNACK).body[1] in (3, 4) for c in wave), "and one result when it is wrong"
+    assert d.stop() == 0, d.log()
+
+
+def test_who_leaves_hands_its_place_on(tmp_path):
+    """Several wait with one password; the listener of the first goes, and the others get their answer still."""
+    d = daemon(tmp_path, "")
+    people = users(user("ann", "sesame", count=3 * SLOW)) + ANYTHING
+    gone = free_port()
+    both = f'listeners = ( {{ bind = "127.0.0.1:{gone}"; }}, {{ bind = "127.0.0.1:{d.port}"; }} );\n' + people
+    d.listener = False
+    d.configure(both)
+    d.listener = "own"
+    d.start()
+    blocking = [Raw(d.port, raw.connect(f"b{i}", user="ann", password=f"guess {i}"), timeout=60) for i in range(3)]
+    first = Raw(gone, raw.connect("first", user="ann", password="sesame"))
+    wait_for(lambda: status(d)["waiting"] >= 2, what="the first to wait")
+    rest = [Raw(d.port, raw.connect(f"r{i}", user="ann", password="sesame"), timeout=60) for i in range(3)]
+    with Raw(d.port) as probe:  # accepted after them
+        reload(d, people)
+        assert first.closed()
+        assert [c.expect(CONNACK).body[1] for c in rest] == [0] * 3
+        probe.close()
+    assert [c.expect(CONNACK).body[1] for c in blocking] == [4] * 3
     assert d.stop() == 0, d.log()
 
 
 def test_a_flood_of_wrong_passwords_slows_nobody_else(tmp_path):
     """One address tries passwords: somebody from another one waits for those on the pool at most, not for the queue."""
-    d = daemon(tmp_path, users(user("ann", "sesame", count=2 * SLOW)) + ANYTHING + "logins = { failures = 1000; };").start()
+    d = daemon(tmp_path, users(user("ann", "sesame", count=SLOW)) + ANYTHING + "logins = { failures = 1000; };").start()
     flood = [Raw(d.port, raw.connect(f"f{i}", user="ann", password=f"guess {i}"), sock=from_address("127.0.0.66", d.port), timeout=60)
              for i in range(40)]
-    wait_for(lambda: status(d)["waiting"] > 30, what="the queue")
+    wait_for(lambda: status(d)["waiting"] > 25, what="the queue")
     assert code(d.port, user="ann", password="sesame") == 0
-    assert status(d)["waiting"] > 20, "and the queue was still there"
+    assert status(d)["waiting"] > 10, "and the queue was still there"
     for c in flood:
         assert c.expect(CONNACK).body[1] == 4
     assert d.stop() == 0, d.log()
@@ -191,6 +217,7 @@ def test_first_packet_is_bounded(tmp_path, size):
     assert d.stop() == 0, d.log()
 
 
+@pytest.mark.skipif("SLUICE_VARIANT" in os.environ, reason="sanitizers have memory of their own")
 def test_memory_before_connect_is_bounded(tmp_path):
     """Each of 300 sends as much of a CONNECT as is taken, and no more."""
     d = Sluiced(tmp_path).start()
