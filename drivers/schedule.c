@@ -79,7 +79,7 @@ static void offer_probes(struct schedule *s, struct choice *c, uint64_t now_us)
 
     for (size_t i = 0; i < s->unit_count; i++) {
         const struct schedule_unit *u = &s->units[i];
-        if (!u->dead)
+        if (!u->dead || u->busy)
             continue;
         uint64_t from = u->probe_us > allowed ? u->probe_us : allowed;
         offer(c, SCHEDULE_PROBE, i, from, u->probe_us + s->limits.probe_first_us, now_us);
@@ -93,7 +93,7 @@ enum schedule_what schedule_next(struct schedule *s, uint64_t now_us, size_t *in
     credit(s, now_us);
     for (size_t i = 0; i < s->task_count; i++) {
         const struct schedule_task *t = &s->tasks[i];
-        if (!s->units[t->unit].dead)
+        if (!s->units[t->unit].dead && !t->busy)
             offer(&c, SCHEDULE_POLL, i, t->due_us, t->due_us + t->period_us, now_us);
     }
     offer_probes(s, &c, now_us);

@@ -16,11 +16,13 @@ struct schedule_task {
     uint64_t period_us;
     uint64_t due_us; /* of the poll that comes or is under way; its deadline is a period later */
     bool under_way;
+    bool busy;         /* set by who has several requests in flight: one of this task's is */
     uint64_t overruns; /* polls that never began, because the line had no time */
 };
 
 struct schedule_unit {
     bool dead;
+    bool busy;       /* the same of a probe */
     unsigned misses; /* timeouts in a row */
     uint64_t probe_us, backoff_us;
 };

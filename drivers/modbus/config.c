@@ -45,6 +45,27 @@ const struct conf_row modbus_rtu_line_rows[] = {
     {0},
 };
 
+static const struct conf_row tcp_timing_rows[] = {
+    {"response", CONF_DURATION, .def = "1s", .min = 10, .max = 60000,
+     .help = "how long a unit may take to answer"},
+    {"turnaround", CONF_DURATION, .def = "5ms", .min = 0, .max = 10000,
+     .help = "how long a round trip usually takes; for planning requests and the predicted load"},
+    {0},
+};
+
+const struct conf_row modbus_tcp_line_rows[] = {
+    {"port", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 255,
+     .help = "tcp:HOST or tcp:HOST:PORT, the device or the gateway to several; the port is 502 unless given"},
+    {"in_flight", CONF_INT, .def = "1", .min = 1, .max = 32,
+     .help = "most requests that are sent before the first is answered; many devices take only one"},
+    {"order", CONF_CHOICE, .def = "ABCD", .choices = value_order_names,
+     .help = "order of the bytes on the wire, A the most significant, for devices and points without their "
+             "own"},
+    {"timing", CONF_GROUP, .def = "", .rows = tcp_timing_rows, .help = "times on the connection"},
+    {"dead", CONF_GROUP, .def = "", .rows = dead_rows, .help = "units that do not answer"},
+    {0},
+};
+
 static const struct conf_row clamp_rows[] = {
     {"min", CONF_FLOAT, .help = "smaller values become this"},
     {"max", CONF_FLOAT, .help = "larger values become this"},
@@ -139,7 +160,8 @@ static const struct conf_row limit_rows[] = {
 };
 
 const struct conf_row modbus_device_rows[] = {
-    {"unit", CONF_INT, CONF_REQUIRED, .min = 1, .max = 247, .help = "the device's address on the line"},
+    {"unit", CONF_INT, CONF_REQUIRED, .min = 0, .max = 255,
+     .help = "the device's address on the line, 1 to 247; over TCP 0 and 255 are often the device itself"},
     {"base", CONF_INT, .def = "0", .min = 0, .max = 1,
      .help = "number of the first register or bit in this device's list: 0 as on the wire, 1 as in 40001"},
     {"order", CONF_CHOICE, .choices = value_order_names,
@@ -350,12 +372,55 @@ static void check_device(struct conf *c, const struct conf_node *line, const str
     free((void *)(uintptr_t)limits.forbidden);
 }
 
-void modbus_check(struct conf *c, const struct driver_conf *line)
+static void check_devices(struct conf *c, const struct driver_conf *line)
 {
-    check_port(c, line->line);
     check_units(c, line);
     for (size_t i = 0; i < line->device_count; i++)
         check_device(c, line->line, line->devices[i]);
+}
+
+void modbus_check_rtu(struct conf *c, const struct driver_conf *line)
+{
+    check_port(c, line->line);
+    for (size_t i = 0; i < line->device_count; i++) {
+        int64_t unit = conf_int(line->devices[i], "unit");
+        if (!is_blank(line->devices[i], "unit") && (unit < 1 || unit > 247))
+            conf_error(c, conf_get(line->devices[i], "unit"),
+                       "unit = %d: a serial line has units from 1 to 247", (int)unit);
+    }
+    check_devices(c, line);
+}
+
+bool modbus_tcp_place(const char *port, char *host, uint16_t *number)
+{
+    int end = 0;
+    unsigned n = 502;
+
+    if (strncmp(port, "tcp:", 4))
+        return false;
+    port += 4;
+    bool ok = port[0] == '[' ? sscanf(port, "[%255[0-9a-fA-F:.]]%n", host, &end) == 1
+                             : sscanf(port, "%255[^]:/ []%n", host, &end) == 1;
+    if (!ok || !end)
+        return false;
+    int left = 0;
+    if (port[end] && (sscanf(port + end, ":%5u%n", &n, &left) != 1 || port[end + left] || n < 1 || n > 65535))
+        return false;
+    *number = (uint16_t)n;
+    return true;
+}
+
+void modbus_check_tcp(struct conf *c, const struct driver_conf *line)
+{
+    const struct conf_node *port = conf_get(line->line, "port");
+    char host[256];
+    uint16_t number;
+
+    if (!is_blank(line->line, "port") && !modbus_tcp_place(port->s, host, &number))
+        conf_error(c, port,
+                   "port = \"%s\" is no place to connect to; write \"tcp:192.0.2.7\" or \"tcp:HOST:PORT\"",
+                   port->s);
+    check_devices(c, line);
 }
 
 /* ---- what goes over the wire ---- */

@@ -109,23 +109,43 @@ static struct schedule_limits dead_of(const struct conf_node *dead)
     };
 }
 
-struct modbus_line *modbus_line_new(const struct driver_conf *line)
+static struct modbus_line *new_line(const struct driver_conf *line)
 {
-    const struct conf_node *n = line->line, *timing = conf_get(n, "timing"), *port = conf_get(n, "port");
+    const struct conf_node *n = line->line, *timing = conf_get(n, "timing");
     struct modbus_line *m = mem_alloc(sizeof *m);
 
     m->name = mem_strdup(conf_string(n, "name"));
-    m->port = port_spec_resolve(port->s, port->file);
-    m->baud = (uint32_t)conf_int(n, "baud");
-    m->format = &serial_formats[conf_int(n, "format")];
-    m->cost.timing = rtu_timing(m->baud, m->format->bits_per_char);
+    m->in_flight = 1;
     m->cost.turnaround_us = (uint32_t)conf_int(timing, "turnaround") * 1000;
-    m->holdoff_us = (uint32_t)conf_int(timing, "holdoff") * 1000;
     m->limits = dead_of(conf_get(n, "dead"));
     m->device_count = line->device_count;
     m->devices = mem_alloc((m->device_count + 1) * sizeof *m->devices);
     for (size_t i = 0; i < m->device_count; i++)
         make_device(&m->devices[i], n, line->devices[i]);
+    return m;
+}
+
+struct modbus_line *modbus_line_new(const struct driver_conf *line)
+{
+    const struct conf_node *n = line->line, *port = conf_get(n, "port");
+    struct modbus_line *m = new_line(line);
+
+    m->port = port_spec_resolve(port->s, port->file);
+    m->baud = (uint32_t)conf_int(n, "baud");
+    m->format = &serial_formats[conf_int(n, "format")];
+    m->cost.timing = rtu_timing(m->baud, m->format->bits_per_char);
+    m->holdoff_us = (uint32_t)conf_int(conf_get(n, "timing"), "holdoff") * 1000;
+    return m;
+}
+
+struct modbus_line *modbus_line_new_tcp(const struct driver_conf *line)
+{
+    struct modbus_line *m = new_line(line);
+
+    m->port = mem_strdup(conf_string(line->line, "port"));
+    m->in_flight = (unsigned)conf_int(line->line, "in_flight");
+    /* A byte costs next to nothing; a request costs a round trip. */
+    m->cost.timing = (struct rtu_timing){.char_ns = 100};
     return m;
 }
 
@@ -197,7 +217,7 @@ static void predict_group(const struct modbus_line *m, const struct plan_limits 
     out->points += g->point_count;
     out->requests += plan.block_count;
     out->cycle_us += once_us;
-    out->load += (double)once_us / (double)g->period_us;
+    out->load += (double)once_us / (double)g->period_us / m->in_flight;
     modbus_plan_free(&plan);
 }
 

@@ -45,7 +45,8 @@ struct modbus_device {
 };
 
 struct modbus_line {
-    char *name, *port; /* port: with the file of a simulated line made absolute */
+    char *name, *port;  /* port: with the file of a simulated line made absolute */
+    unsigned in_flight; /* most requests that wait for their answers: 1 on a serial line */
     uint32_t baud;
     const struct serial_format *format;
     struct plan_cost cost;
@@ -55,8 +56,9 @@ struct modbus_line {
     size_t device_count;
 };
 
-/* From a configuration without mistakes. */
+/* From a configuration without mistakes: a serial line, or a connection. */
 struct modbus_line *modbus_line_new(const struct driver_conf *line);
+struct modbus_line *modbus_line_new_tcp(const struct driver_conf *line);
 void modbus_line_free(struct modbus_line *m);
 
 /* What the device can be asked; its forbidden ranges are one allocation of the caller's. */

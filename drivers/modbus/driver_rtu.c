@@ -46,7 +46,7 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
 {
     struct rtu_line *r = mem_alloc(sizeof *r);
 
-    modbus_front_init(&r->front, f, conf);
+    modbus_front_init(&r->front, f, modbus_line_new(conf));
     r->front.order = order;
     r->front.order_arg = &r->line;
     const struct modbus_line *m = r->front.m;
@@ -65,6 +65,14 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     }
     *out = r;
     return 0;
+}
+
+static void predict(const struct driver_conf *conf, struct driver_load *out)
+{
+    struct modbus_line *m = modbus_line_new(conf);
+
+    modbus_predict(m, out);
+    modbus_line_free(m);
 }
 
 static void stop(void *line)
@@ -110,9 +118,9 @@ const struct driver driver_modbus_rtu = {
     .device = "modbus",
     .line_rows = modbus_rtu_line_rows,
     .device_rows = modbus_device_rows,
-    .check = modbus_check,
+    .check = modbus_check_rtu,
     .explain = modbus_explain,
-    .predict = modbus_front_predict,
+    .predict = predict,
     .start = start,
     .command = command,
     .take = take,

@@ -134,11 +134,11 @@ static void init_device(struct modbus_front *r, struct modbus_device *d, struct 
     }
 }
 
-void modbus_front_init(struct modbus_front *r, struct field *f, const struct driver_conf *conf)
+void modbus_front_init(struct modbus_front *r, struct field *f, struct modbus_line *m)
 {
     struct driver_load load;
 
-    *r = (struct modbus_front){.field = f, .m = modbus_line_new(conf), .since_us = clock_boot_us()};
+    *r = (struct modbus_front){.field = f, .m = m, .since_us = clock_boot_us()};
     list_init(&r->orders);
     r->devices = mem_alloc((r->m->device_count + 1) * sizeof *r->devices);
     for (size_t i = 0; i < r->m->device_count; i++)
@@ -241,12 +241,4 @@ cJSON *modbus_front_status(struct modbus_front *r, const char *protocol, cJSON *
     for (size_t i = 0; i < r->m->device_count; i++)
         add_device(r, i, devices);
     return line;
-}
-
-void modbus_front_predict(const struct driver_conf *conf, struct driver_load *out)
-{
-    struct modbus_line *m = modbus_line_new(conf);
-
-    modbus_predict(m, out);
-    modbus_line_free(m);
 }

@@ -38,7 +38,8 @@ struct modbus_front {
     double predicted_load;
 };
 
-void modbus_front_init(struct modbus_front *r, struct field *f, const struct driver_conf *conf);
+/* m becomes the front's. */
+void modbus_front_init(struct modbus_front *r, struct field *f, struct modbus_line *m);
 void modbus_front_free(struct modbus_front *r);
 
 /* Publishes all that is in the mailbox. */
@@ -54,8 +55,5 @@ void modbus_front_end_orders(struct modbus_front *r);
 /* Adds the line's object and one for each device; returns the line's. */
 struct cJSON *modbus_front_status(struct modbus_front *r, const char *protocol, struct cJSON *lines,
                                   struct cJSON *devices);
-
-/* struct driver's predict. */
-void modbus_front_predict(const struct driver_conf *conf, struct driver_load *out);
 
 #endif

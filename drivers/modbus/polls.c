@@ -11,6 +11,8 @@ enum {
     STALE_AFTER = 2, /* polls in a row without an answer, of a device */
     ILLEGAL_ADDRESS = 2,
     ILLEGAL_VALUE = 3,
+    PATH_UNAVAILABLE = 10,
+    TARGET_SILENT = 11,
     LOAD_WINDOW_US = 2000000,
     LOAD_WINDOWS = 5, /* that the load is averaged over */
 };
@@ -194,9 +196,16 @@ static void count(struct modbus_counts *c, enum exchange_verdict verdict)
     c->busy += verdict == EXCHANGE_BUSY;
 }
 
+/* A gateway's word that the unit behind it is not to be had is no answer of the unit. */
+static bool is_absent(const struct modbus_result *r)
+{
+    return r->verdict == EXCHANGE_EXCEPTION &&
+           (r->exception == PATH_UNAVAILABLE || r->exception == TARGET_SILENT);
+}
+
 static bool has_answered(const struct modbus_result *r)
 {
-    return r->verdict == EXCHANGE_OK || r->verdict == EXCHANGE_EXCEPTION;
+    return (r->verdict == EXCHANGE_OK || r->verdict == EXCHANGE_EXCEPTION) && !is_absent(r);
 }
 
 void polls_exchanged(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
@@ -210,7 +219,7 @@ void polls_exchanged(struct polls *p, unsigned device, const struct modbus_resul
     if (has_answered(r)) {
         u->counts.response_us = r->took_us;
         schedule_answered(&p->schedule, device, now_us);
-    } else if (r->verdict == EXCHANGE_TIMEOUT || p->schedule_units[device].dead) {
+    } else if (r->verdict == EXCHANGE_TIMEOUT || is_absent(r) || p->schedule_units[device].dead) {
         schedule_missed(&p->schedule, device, now_us);
     }
 }
@@ -250,6 +259,7 @@ static void begin(struct polls *p, struct poll *poll)
         poll->replan = false;
     }
     poll->answered = false;
+    poll->round++;
     poll->next_block = 0;
     new_points(p, poll, QUALITY_SKIPPED);
 }

@@ -57,6 +57,7 @@ struct poll {
     bool replan; /* before the next poll: what the device can be asked is known better */
     size_t next_block;
     bool begun, answered;
+    unsigned round;         /* counts the polls, for who has several requests in flight */
     unsigned missed;        /* polls in a row without an answer */
     bool stale, owes_stale; /* stale: it has been said; owes: it is to be, and found no room */
     uint64_t taken_us;

@@ -3,6 +3,7 @@
 line in the field goes through."""
 import shutil
 import struct
+import subprocess
 import time
 
 import pytest
@@ -72,6 +73,13 @@ def mbpoll_words(port, count):
         assert code == 0, text
         words += [int(row.split("0x")[1], 16) for row in text.splitlines() if "0x" in row]
     return words
+
+
+def mbpoll_words_tcp(port, unit, at, count):
+    done = subprocess.run(["mbpoll", "-m", "tcp", "-p", str(port), "-a", str(unit), "-t", "4:hex", "-0", "-r", str(at), "-c", str(count), "-1", "-q",
+                           "127.0.0.1"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [int(row.split("0x")[1], 16) for row in done.stdout.splitlines() if "0x" in row]
 
 
 def meaning(order, words):
