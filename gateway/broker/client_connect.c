@@ -276,11 +276,14 @@ static uint32_t keep_alive_left(struct client *c)
 void client_keep_alive(struct client *c)
 {
     struct broker_stats *stats = broker_stats(broker_of(c));
+    char name[160];
 
     if (c->state == CLIENT_NEW || client_owes_auth(c)) {
         stats->connect_timeouts++;
         c->port->refused[REFUSED_TIME]++;
-        client_refuse(c, MQTT_MAXIMUM_CONNECT_TIME, "no CONNECT or no end of its authentication in time");
+        client_name(c, name);
+        auth_note(c->port->auth, "%s: closed: no CONNECT or no end of its authentication in time", name);
+        conn_close(&c->conn);
         return;
     }
     if (c->state == CLIENT_AUTHENTICATING) { /* it is we who have not answered yet */

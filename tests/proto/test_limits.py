@@ -180,6 +180,7 @@ def test_time_to_connect(tmp_path):
     for c in (*silent, Raw(ports[1], sock=opened)):
         assert c.closed()
     assert time.monotonic() - begun < 9, "not the ten seconds that are the default"
+    assert d.log().count("closed: no CONNECT") == 5
     for i in range(4):
         assert listener(d, i)["refused_by"]["connect_timeout"] == (2 if i == 2 else 1)
     assert d.stop() == 0

@@ -45,5 +45,6 @@ test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_exchange
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_field
 test-obj-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += tests/unit/field_world.o
 test-y += test_acl
+test-y += test_places
 test-$(CONFIG_TOKENS) += test_jwt
 test-y += test_router
