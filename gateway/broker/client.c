@@ -35,18 +35,35 @@ void client_name(const struct client *c, char out[160])
 
 /* ---- packets ---- */
 
+static void on_calm(struct broker_waiter *w)
+{
+    client_unhold(container_of(w, struct durable_publisher, waiter)->client, HOLD_STORE);
+}
+
+static struct durable_publisher *durable_of(struct client *c)
+{
+    if (!c->durable) {
+        c->durable = mem_alloc(sizeof(*c->durable));
+        c->durable->client = c;
+        c->durable->waiter.calm = on_calm;
+        list_init(&c->durable->waiter.link);
+    }
+    return c->durable;
+}
+
 /* Acknowledgements of QoS 1 that have not left count against what we allow the client ([MQTT-3.3.4-7]); those
  * of at most two batches wait, the one that is being committed and the one that fills. */
 static void count_unacked(struct client *c, store_ticket ticket)
 {
-    unsigned at = c->unacked_at[0] == ticket ? 0 : 1;
+    struct durable_publisher *p = durable_of(c);
+    unsigned at = p->unacked_at[0] == ticket ? 0 : 1;
 
-    if (c->unacked_at[at] != ticket) {
-        at = c->unacked_at[0] < c->unacked_at[1] ? 0 : 1;
-        c->unacked_at[at] = ticket;
-        c->unacked[at] = 0;
+    if (p->unacked_at[at] != ticket) {
+        at = p->unacked_at[0] < p->unacked_at[1] ? 0 : 1;
+        p->unacked_at[at] = ticket;
+        p->unacked[at] = 0;
     }
-    c->unacked[at]++;
+    p->unacked[at]++;
 }
 
 static bool over_receive_maximum(const struct client *c)
@@ -54,9 +71,9 @@ static bool over_receive_maximum(const struct client *c)
     store_ticket done = store_done_ticket(broker_store(broker_of(c)));
     uint32_t waiting = c->receiving;
 
-    for (unsigned i = 0; i < 2; i++)
-        if (c->unacked_at[i] > done)
-            waiting += c->unacked[i];
+    for (unsigned i = 0; c->durable && i < 2; i++)
+        if (c->durable->unacked_at[i] > done)
+            waiting += c->durable->unacked[i];
     return waiting >= broker_limits(broker_of(c))->receive;
 }
 
@@ -93,7 +110,7 @@ static void slow_down(struct client *c)
     if (!broker_congested(broker_of(c)) || c->state != CLIENT_CONNECTED)
         return;
     client_hold(c, HOLD_STORE);
-    broker_when_calm(broker_of(c), &c->waiter);
+    broker_when_calm(broker_of(c), &durable_of(c)->waiter);
 }
 
 /* What of a PUBLISH only MQTT 5 has. False: it was refused. */
@@ -509,7 +526,8 @@ static void on_close(struct conn *conn, const char *why)
     c->state = CLIENT_CLOSED;
     timer_stop(&c->timer);
     client_cancel_login(c);
-    list_remove(&c->waiter.link);
+    if (c->durable)
+        list_remove(&c->durable->waiter.link);
     client_port_left(c, why);
     if (why) {
         client_name(c, name);
@@ -525,6 +543,7 @@ static void on_gone(struct conn *conn)
     client_port_drop(c->port);
     aliases_free(c->aliases);
     identity_free(c->who);
+    free(c->durable);
     free(c);
 }
 

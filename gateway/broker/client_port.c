@@ -150,11 +150,6 @@ static void on_timer(struct timer *t)
     client_keep_alive(container_of(t, struct client, timer));
 }
 
-static void on_calm(struct broker_waiter *w)
-{
-    client_unhold(container_of(w, struct client, waiter), HOLD_STORE);
-}
-
 void client_accept(struct client_port *p, uv_stream_t *server)
 {
     struct broker *b = p->broker;
@@ -162,8 +157,6 @@ void client_accept(struct client_port *p, uv_stream_t *server)
 
     c->port = p;
     c->version = MQTT_3_1_1;
-    c->waiter.calm = on_calm;
-    list_init(&c->waiter.link);
     list_init(&c->in_port);
     timer_init(&c->timer, on_timer);
     c->conn.high = broker_limits(b)->reader_backlog;

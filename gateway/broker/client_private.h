@@ -15,31 +15,37 @@ enum client_hold {
     HOLD_UNREAD = 4 /* it does not read what it is answered */
 };
 
+/* What a client needs when it publishes what is stored. */
+struct durable_publisher {
+    struct client *client;
+    struct broker_waiter waiter;
+    store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
+    uint32_t unacked[2];
+};
+
 struct client {
     struct conn conn;
     struct client_port *port;
     struct session *session; /* NULL before CONNECT and after the end */
     struct list in_port;
-    struct timer timer; /* to CONNECT, then keepalive */
-    struct broker_waiter waiter;
-    uint64_t seen_ms;           /* loop time of the last whole packet */
-    store_ticket connack;       /* CONNACK is held at it: nothing may overtake */
-    struct identity *who;       /* NULL: without a name, and may do everything */
+    struct timer timer;                /* to CONNECT, then keepalive */
+    struct durable_publisher *durable; /* NULL: nothing of it has gone to the disk yet */
+    uint64_t seen_ms;                  /* loop time of the last whole packet */
+    store_ticket connack;              /* CONNACK is held at it: nothing may overtake */
+    struct identity *who;              /* NULL: without a name, and may do everything */
     struct client_login *login; /* while it is being found out who it is, for the first time or again */
     struct aliases *aliases;    /* NULL: none used yet */
-    store_ticket unacked_at[2]; /* acknowledgements of QoS 1 that wait for the disk: two batches at most */
-    uint32_t unacked[2];
-    uint32_t receiving;   /* QoS 2 messages of this connection that are not released */
-    uint32_t most_packet; /* largest that it takes; 0: no limit */
-    uint16_t keep_alive;  /* s; 0: none */
+    uint32_t receiving;         /* QoS 2 messages of this connection that are not released */
+    uint32_t most_packet;       /* largest that it takes; 0: no limit */
+    uint16_t keep_alive;        /* s; 0: none */
     uint8_t version;
     uint8_t state;
-    uint8_t holds;         /* enum client_hold: why nothing is read from it */
-    bool bridge;           /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
-    uint16_t most_aliases; /* that it lets us use */
-    bool no_problem_info;  /* it wants no reason strings */
-    bool open;             /* all layers stand */
-    uint8_t refusal;       /* 1 + enum client_refusal: what it is told at CONNECT */
+    uint16_t most_aliases;    /* that it lets us use */
+    uint8_t holds;            /* enum client_hold: why nothing is read from it */
+    bool bridge : 1;          /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
+    bool no_problem_info : 1; /* it wants no reason strings */
+    bool open : 1;            /* all layers stand */
+    uint8_t refusal;          /* 1 + enum client_refusal: what it is told at CONNECT */
 };
 
 /* A packet of so many bytes has been written to a lane. */

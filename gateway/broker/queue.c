@@ -462,7 +462,7 @@ void session_attach(struct session *s, const struct session_ops *ops, void *read
     s->ops = ops;
     s->reader = reader;
     s->window = window;
-    timer_stop(&s->expiry);
+    session_stop_expiry(s);
     if (s->will)
         timer_stop(&s->will->timer);
     session_wake(s);

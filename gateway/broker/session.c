@@ -32,7 +32,7 @@ struct session *session_find(struct broker *b, struct bytes name)
  * nothing. */
 static void note_end(struct session *s)
 {
-    timer_start(s->broker->timers, &s->expiry, s->left_s);
+    session_expire_in(s, s->left_s);
     s->left_s = 0;
     s->noted = clock_is_set();
     if (s->noted)
@@ -41,7 +41,7 @@ static void note_end(struct session *s)
 
 static void on_expiry(struct timer *t)
 {
-    struct session *s = container_of(t, struct session, expiry);
+    struct session *s = container_of(t, struct expiry, timer)->session;
 
     if (s->left_s) {
         note_end(s);
@@ -73,7 +73,6 @@ static struct session *make(struct broker *b, struct bytes name, uint32_t no)
     s->window = b->limits.inflight;
     list_init(&s->subscriptions);
     list_init(&s->wake);
-    timer_init(&s->expiry, on_expiry);
     map_insert(&b->sessions, &s->by_name, map_hash(name.data, name.len));
     return s;
 }
@@ -136,7 +135,9 @@ void session_save(struct session *s)
     buf_u32(&record, s->expiry_s);
     write_name(s, &record);
     buf_u32(&record, s->will ? s->will->delay_s : 0);
-    buf_u64(&record, s->noted ? (uint64_t)((int64_t)s->expiry.due_s * 1000000 + clock_offset_us()) : 0);
+    buf_u64(&record, s->noted && s->expiry
+                         ? (uint64_t)((int64_t)s->expiry->timer.due_s * 1000000 + clock_offset_us())
+                         : 0);
     if (s->will)
         message_write(&record, s->will->message, true);
     store_session_put(s->broker->store, s->no, (struct bytes){record.data, record.len});
@@ -181,7 +182,6 @@ static void subscription_free(struct subscription *sub)
     sub->session->broker->shared_count -= sub->shared;
     router_remove(sub->session->broker->router, sub);
     list_remove(&sub->in_session);
-    sub->session->subscription_count--;
     sub->session->broker->subscription_count--;
     free(sub);
 }
@@ -191,7 +191,7 @@ void session_free(struct session *s)
     list_for_safe(it, &s->subscriptions) subscription_free(list_entry(it, struct subscription, in_session));
     session_free_queue(s);
     list_remove(&s->wake);
-    timer_stop(&s->expiry);
+    session_stop_expiry(s);
     session_set_will(s, NULL, 0);
     map_remove(&s->broker->sessions, &s->by_name);
     free(s);
@@ -220,6 +220,15 @@ static uint32_t note_after_s(uint32_t expiry_s)
     return eighth > NOTE_MOST_S ? NOTE_MOST_S : eighth ? eighth : expiry_s > 1;
 }
 
+void session_expire_in(struct session *s, uint32_t seconds)
+{
+    session_stop_expiry(s);
+    s->expiry = mem_alloc(sizeof(*s->expiry));
+    s->expiry->session = s;
+    timer_init(&s->expiry->timer, on_expiry);
+    timer_start(s->broker->timers, &s->expiry->timer, seconds);
+}
+
 void session_expire_later(struct session *s)
 {
     uint32_t first = s->noted ? 0 : note_after_s(s->expiry_s);
@@ -228,8 +237,17 @@ void session_expire_later(struct session *s)
         return;
     if (!s->noted) /* else it comes from disk, and less may be left */
         s->left_s = s->expiry_s;
-    timer_start(s->broker->timers, &s->expiry, first ? first : s->left_s);
+    session_expire_in(s, first ? first : s->left_s);
     s->left_s = first ? s->left_s - first : 0;
+}
+
+void session_stop_expiry(struct session *s)
+{
+    if (!s->expiry)
+        return;
+    timer_stop(&s->expiry->timer);
+    free(s->expiry);
+    s->expiry = NULL;
 }
 
 void session_wake(struct session *s)
@@ -312,7 +330,6 @@ static struct subscription *add_subscription(struct session *s, struct bytes fil
     sub->filter_len = (uint16_t)filter.len;
     memcpy(sub->filter, filter.data, filter.len);
     list_add_tail(&s->subscriptions, &sub->in_session);
-    s->subscription_count++;
     s->broker->subscription_count++;
     router_add(s->broker->router, sub);
     s->broker->shared_count += sub->shared;

@@ -84,6 +84,11 @@ struct will {
     struct timer timer;
 };
 
+struct expiry {
+    struct session *session;
+    struct timer timer;
+};
+
 /* Most of thousands wait for QoS 0: what they do not use costs a pointer. */
 struct session {
     struct map_node by_name;
@@ -92,14 +97,13 @@ struct session {
     void *reader;                  /* of ops */
     struct queue *queue;           /* to be written to only by way of session_queue() */
     struct will *will;             /* or NULL */
+    struct expiry *expiry;         /* runs while there is no reader; or NULL */
     uint64_t key;                  /* unique in this run; message.publisher */
     struct list subscriptions;
-    struct list wake;    /* in broker->waking */
-    struct timer expiry; /* of a session without a reader */
-    uint32_t no;         /* in the store; 0: not durable */
-    uint32_t expiry_s;   /* MQTT 5 session expiry interval; UINT32_MAX: never */
-    uint32_t subscription_count;
-    uint16_t window; /* most in flight */
+    struct list wake;  /* in broker->waking */
+    uint32_t no;       /* in the store; 0: not durable */
+    uint32_t expiry_s; /* MQTT 5 session expiry interval; UINT32_MAX: never */
+    uint16_t window;   /* most in flight */
     uint16_t name_len;
     bool leaving;    /* it has ended; what it got by shared subscriptions goes to their other members */
     bool nameless;   /* because of that, and nobody can find it */
@@ -125,6 +129,8 @@ void session_save(struct session *s);
 store_ticket session_saved(const struct session *s);
 /* Without a reader: ends when its expiry interval has passed, also over a restart. */
 void session_expire_later(struct session *s);
+void session_expire_in(struct session *s, uint32_t seconds);
+void session_stop_expiry(struct session *s);
 
 /* The will (a reference is taken over; NULL: none), without saving. session_will_due: the reader went without
  * a DISCONNECT; it is published now or after its delay, unless the session is attached again (MQTT 5.0

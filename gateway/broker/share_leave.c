@@ -103,6 +103,6 @@ bool share_hands_over(struct session *s)
         session_give_up_name(s);
     keep_shares_only(s);
     session_attach(s, &ops, NULL, s->window);
-    timer_start(s->broker->timers, &s->expiry, LOOK_EVERY_S);
+    session_expire_in(s, LOOK_EVERY_S);
     return true;
 }

@@ -65,7 +65,6 @@ struct conn {
     struct conn_lanes *lanes; /* what follows out, and the held lane; NULL: nothing */
     size_t below;             /* bytes that the layers have taken and not yet got rid of */
     size_t high;              /* backlog above which on_drain will be called; 0: never */
-    bool taken;               /* conn_take_input has given a part away: on_data is to return at once */
 
     /* private to net/ */
     struct net *net;
@@ -80,6 +79,7 @@ struct conn {
     uint16_t pins;     /* handles and requests of libuv that refer to us */
     uint8_t state, due;
     bool paused, dirty, above_high, delivering, farewell, eof;
+    bool taken; /* to be read by on_data: conn_take_input has given a part away, return at once */
 };
 
 /* What lies between a socket and its owner, from the socket on; NULL: left out. */

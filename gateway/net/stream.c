@@ -197,7 +197,8 @@ static const struct conn_layer unix_layer = {
 
 struct stream *stream_new(uv_loop_t *loop, bool tcp)
 {
-    struct stream *s = mem_alloc(sizeof(*s));
+    size_t handle = tcp ? sizeof(uv_tcp_t) : sizeof(uv_pipe_t);
+    struct stream *s = mem_alloc(offsetof(struct stream, handle) + handle);
 
     s->layer.ops = tcp ? &tcp_layer : &unix_layer;
     s->peer.family = tcp ? AF_INET : AF_UNIX;
