@@ -24,14 +24,15 @@ def empty(kind, work, certs, results, size):
 
 
 def connections(kind, work, certs, results, size):
-    """Idle ones with a subscription each: plain, then with TLS."""
-    for tls, count in ((False, size["connections"]), (True, size["tls_connections"])):
+    """Idle ones with a subscription each: to one filter, to a filter of its own, and with TLS."""
+    for name, args, tls, count in (("connection", "", False, size["connections"]),
+                                   ("own_connection", "--pairs", False, size["connections"]),
+                                   ("tls_connection", "--pairs", True, size["tls_connections"])):
         with kind(work, certs) as broker:
             time.sleep(0.5)
             rss, cpu = broker.memory(), broker.cpu()
-            with Load(broker, f"--pubs 0 --subs {count} --pairs", tls):
+            with Load(broker, f"--pubs 0 --subs {count} {args}", tls):
                 cpu = broker.quiet() - cpu
-                name = "tls_connection" if tls else "connection"
                 keep(results, kind, **{name: (broker.memory() - rss) / count, name + "_us": cpu / 1000 / count})
 
 
