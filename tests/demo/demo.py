@@ -381,7 +381,7 @@ def explain(screen, judge, evidence):
     notes.append(("silences", f"{frames.short or 'none'} of the site's {len(frames.requests)} requests came less than "
                   "3.5 characters after the frame before"))
     if judge.total("untaken"):
-        notes.append(("besides", f"{judge.total('untaken')} answers came late or with gaps; their readings have no value and say so"))
+        notes.append(("besides", f"{judge.total('untaken')} of the answers came late or with gaps; their readings have no value and say so"))
     for name, text in notes:
         for i, part in enumerate(textwrap.wrap(text, screen.width - 19)):
             screen.line(f"{name if not i else '':19}{part}", "dim")

@@ -369,14 +369,15 @@ class Standard:
         return None
 
     def find_shared(self, s, topic, payload, qos, retain, props, version):
-        for sh in self.shared:
+        of = [sh for sh in self.shared if (sh.message.topic, sh.message.payload) == (topic, payload)]
+        for sh in sorted(of, key=lambda x: x.message.qos):  # two that forget what is retained look alike
             m = sh.message
-            if (m.topic, m.payload) != (topic, payload) or (sh.arrived and not sh.may_repeat):
+            if (sh.arrived and not sh.may_repeat) or qos > m.qos or retain > m.retain:
                 continue
             now = [(x.name, sub) for x, sub in self.members(sh.group)]  # it may have come from one who has gone
             idents = [[sub.ident] if sub.ident else [] for name, sub in sh.subs + now if name == s.name]
             e = Expected(m, {qos}, {retain}, idents, share=sh, may_be_dup=True)
-            if idents and qos <= m.qos and retain <= m.retain and self.props_fit(e, props, version):
+            if idents and self.props_fit(e, props, version):
                 sh.arrived += 1
                 sh.may_repeat = False
                 return e
