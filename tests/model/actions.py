@@ -7,7 +7,7 @@ TOPICS = ["x", "x/y", "x/y/z", "y", "y/z", "/x", "$q/x", "x//z"]
 FILTERS = ["#", "+", "x/#", "+/y", "x/+", "x/+/z", "+/+/#", "$q/#", "/+", "x", "x/y", "y/z", "$share/g/x/#", "$share/g/x/#",
            "$share/h/y/#", "+/#", "y/#"]
 WEIGHTS = {"connect": 14, "disconnect": 10, "subscribe": 16, "unsubscribe": 5, "publish": 46, "ack": 12, "release": 5, "hold": 4,
-           "restart": 0, "wait": 0}
+           "burst": 1, "restart": 0, "wait": 0}
 
 
 def some_will(r, client):
@@ -46,6 +46,11 @@ def publish(r):
             r.choice(["whole", "whole", "half", "repeat"]), r.random() < 0.3)
 
 
+def burst(r):
+    """Many at once: queues grow longer than what is kept in memory of them."""
+    return ("burst", r.choice(CLIENTS), r.choice(TOPICS), r.choice([1, 1, 2]), r.choice([50, 300]), r.choice([8, 1000]))
+
+
 def ack(r):
     return ("ack", r.choice(CLIENTS), r.randrange(1, 8), r.randrange(1 << 16))
 
@@ -67,7 +72,7 @@ def wait(r):
     return ("wait", r.choice([3.8, 6.8]))
 
 
-MAKERS = {"connect": connect, "disconnect": disconnect, "subscribe": subscribe, "unsubscribe": unsubscribe, "publish": publish,
+MAKERS = {"connect": connect, "disconnect": disconnect, "subscribe": subscribe, "unsubscribe": unsubscribe, "publish": publish, "burst": burst,
           "ack": ack, "release": release, "hold": hold, "restart": restart, "wait": wait}
 
 

@@ -222,6 +222,21 @@ class Client:
             if how != "half":
                 self.release(pid)
 
+    def burst(self, topic, qos, count, size):
+        """Without waiting for the answers one by one."""
+        pids = []
+        for _ in range(count):
+            m = self.message(topic, qos, False, size, 0)
+            pids.append(self.next_pid())
+            self.wire.send(self.encode(m, pids[-1], False))
+            self.player.standard.publish(m)
+        for pid in pids:
+            self.wait(PUBACK if qos == 1 else PUBREC, pid)
+        if qos == 2:
+            self.wire.send(*[raw.ack(PUBREL, pid) for pid in pids])
+            for pid in pids:
+                self.wait(PUBCOMP, pid)
+
     def disconnect(self, how):
         s, sess, expiry = self.player.standard, self.session, None
         self.poll()
@@ -307,6 +322,9 @@ class Player:
     def on_publish(self, c, *args):
         c.publish(*args)
 
+    def on_burst(self, c, *args):
+        c.burst(*args)
+
     def on_hold(self, c, hold):
         c.hold = hold
 
@@ -390,7 +408,7 @@ class Player:
         for pid in list(c.half):
             c.release(pid)
         self.ask(c)
-        while c.session.flight:  # handshakes of QoS 2 that are not done
+        while any(not f.optional for f in c.session.flight.values()):  # handshakes of QoS 2 that are not done
             try:
                 p = c.wire.read()
             except TimeoutError:

@@ -113,6 +113,7 @@ class Flight:
     retain: bool
     connection: int
     released: bool = False
+    optional: bool = False  # it may never be sent again
 
 
 @dataclasses.dataclass(eq=False)
@@ -196,8 +197,8 @@ class Standard:
         self.unsure(s, large=True)
         for e in s.expected:
             e.required &= not e.message.large
-        for pid in [k for k, f in s.flight.items() if f.expected.message.large and not f.released]:
-            s.may_repeat[pid] = s.flight.pop(pid).expected  # its PUBREL may still come
+        for f in s.flight.values():
+            f.optional |= f.expected.message.large
 
     def close(self, s, will, blind=False):
         """The connection is gone; will: without a proper DISCONNECT; blind: what was last sent may not have been received."""
@@ -337,7 +338,7 @@ class Standard:
         require(dup, what, "a repeat without DUP")
         require(not f.released, what, "repeated after PUBREC was answered with PUBREL")
         require(said == (m.topic, m.payload, f.qos, f.retain), what, "identifier of", m, "which is not done")
-        order = [x for x in s.flight.values() if x.connection != s.connection and not x.released]
+        order = [x for x in s.flight.values() if x.connection != s.connection and not x.released and (x is f or not x.optional)]
         f.connection = s.connection
         require(s.in_flight() <= s.window, what, "over the receive maximum", s.window)
         require(order[0] is f or f.expected.share, what, "repeated before", order[0].expected.message)
@@ -451,7 +452,8 @@ class Standard:
                 if e.required and not e.message.topic.startswith("$sync"):
                     yield f"{s.name}: {e.message} at QoS {e.qos}"
             for pid, f in s.flight.items():
-                yield f"{s.name}: {pid} of {f.expected.message} is not done"
+                if not f.optional:
+                    yield f"{s.name}: {pid} of {f.expected.message} is not done"
         for sh in self.shared:
             if sh.required and not sh.arrived:
                 yield f"{sh.group}: {sh.message}"

@@ -122,4 +122,4 @@ def test_notices(fast_path, how):
         noticed += bool(wrong)
         assert tamper.payload is not None or not wrong, f"SLUICE_SEED={seed}: {wrong}"
     print(f"\n{how}: {noticed} of {tried} noticed", end=" ")
-    assert tried > 20 and noticed >= tried * 0.8
+    assert tried > 20 and noticed >= tried * (0.6 if how == "lost" else 0.9)
