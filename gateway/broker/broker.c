@@ -68,7 +68,7 @@ static store_ticket offer_to(const struct target *t, struct message *m, uint32_t
 {
     if (t->share)
         return offer_to_share(t->share, m, count);
-    if (t->not_own && t->session->key == m->publisher)
+    if ((t->not_own || t->own_only) && (t->session->key == m->publisher) == t->not_own)
         return 0;
     uint8_t qos = t->raise || t->qos < m->qos ? t->qos : m->qos;
     ++*count;

@@ -320,12 +320,13 @@ static void walk(struct router *r, struct bytes topic)
     }
 }
 
+/* Those without no_local come first. */
 static int by_session(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t)((const struct target *)a)->session,
-              y = (uintptr_t)((const struct target *)b)->session;
+    const struct target *s = a, *t = b;
+    uintptr_t x = (uintptr_t)s->session, y = (uintptr_t)t->session;
 
-    return x < y ? -1 : x > y;
+    return x != y ? (x < y ? -1 : 1) : s->not_own - t->not_own;
 }
 
 static void merge_into(struct target *into, struct target *from)
@@ -334,10 +335,22 @@ static void merge_into(struct target *into, struct target *from)
         into->qos = from->qos;
     into->raise |= from->raise;
     into->retain_as_published |= from->retain_as_published;
-    into->not_own &= from->not_own;
     for (uint32_t i = 0; from->sub_ids && i < from->sub_ids[0]; i++)
         add_id(into, from->sub_ids[i + 1]);
     free(from->sub_ids);
+}
+
+/* What the session itself publishes goes to it by t alone; what others do, by all. */
+static struct target for_others(struct target *t)
+{
+    struct target all = *t;
+
+    all.sub_ids = NULL;
+    for (uint32_t i = 0; t->sub_ids && i < t->sub_ids[0]; i++)
+        add_id(&all, t->sub_ids[i + 1]);
+    all.not_own = true;
+    t->own_only = true;
+    return all;
 }
 
 static void merge(struct router *r)
@@ -348,10 +361,14 @@ static void merge(struct router *r)
         return;
     qsort(r->found, r->found_count, sizeof(*r->found), by_session);
     for (size_t i = 1; i < r->found_count; i++) {
-        if (r->found[i].session && r->found[i].session == r->found[kept].session)
-            merge_into(&r->found[kept], &r->found[i]);
+        struct target next = r->found[i], *last = &r->found[kept];
+        bool same = next.session && next.session == last->session;
+        if (same && next.not_own && !last->not_own)
+            r->found[++kept] = for_others(last);
+        if (same)
+            merge_into(&r->found[kept], &next);
         else
-            r->found[++kept] = r->found[i];
+            r->found[++kept] = next;
     }
     r->found_count = kept + 1;
 }

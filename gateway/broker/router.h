@@ -38,7 +38,8 @@ struct target {
     uint32_t *sub_ids;   /* sub_ids[0] says how many follow; NULL: none */
     uint8_t qos;
     bool raise, retain_as_published;
-    bool not_own; /* no subscription of the session without no_local matched */
+    bool not_own;  /* not for what the session itself has published: no_local */
+    bool own_only; /* for that alone, when others with no_local matched too */
 };
 
 struct route {

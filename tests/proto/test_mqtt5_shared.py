@@ -218,13 +218,15 @@ def test_waits_for_sessions_that_are_away(tmp_path):
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
-    """§4.8.2: the whole queue of a session that ends, also what of it is not in memory, and over a restart meanwhile"""
+    """[MQTT-4.8.2-5]: the whole queue of a session that ends but what was begun at QoS 2; also what of it is not in memory, and
+    over a restart meanwhile"""
     d = Sluiced(tmp_path).start()
     none = status(d)["broker"]["sessions"]
-    a = lasting(d.port, "a")
-    a.subscribed(("$share/g/t/#", 1))
+    a = lasting(d.port, "a", pairs=[(RECEIVE_MAXIMUM, 1)])
+    a.subscribed(("$share/g/t/#", 2))
+    p = burst(d.port, "t", 1, qos=2, first=1500)
+    assert numbers([a.expect(PUBLISH)]) == [1500]
     a.close()
-    p = client(d.port, "p")
     for first in range(0, 1500, 500):
         p.send(*[publish(f"t/{i}", f"{i}", 1, i + 1) for i in range(first, first + 500)])
         for _ in range(500):
@@ -240,6 +242,7 @@ def test_what_waited_on_disk_goes_to_another(tmp_path, restart):
         got = set()
         while len(got) < 1500:
             got.add(int(b.received().payload))
+        assert 1500 not in got
     b.quiet()
     wait_for(lambda: status(d)["broker"]["sessions"] == none + 1, what="the old session to be gone")
     assert d.stop() == 0

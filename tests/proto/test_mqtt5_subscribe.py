@@ -93,6 +93,18 @@ def test_no_local(port, own):
     assert c.received().payload == b"mine"
 
 
+def test_no_local_beside_others(port, own):
+    """[MQTT-3.8.3-3], [MQTT-3.3.4-2], -4: its own message comes by the other subscriptions alone, as these say"""
+    c, other = client(port, own), client(port, own + "o")
+    for pid, (filter, options) in enumerate([("+", 2 | NO_LOCAL), ("t", 0), ("#", 1 | NO_LOCAL | AS_PUBLISHED)], 1):
+        c.subscribed((f"{own}/{filter}", options), pairs=[(SUBSCRIPTION_ID, pid)])
+    for who, qos, retain, ids in ((c, 0, False, [2]), (other, 2, True, [1, 2, 3])):
+        who.published(f"{own}/t", "x", qos=2, retain=True)
+        got = c.received()
+        assert (got.qos, got.retain, sorted(got.all(SUBSCRIPTION_ID))) == (qos, retain, ids)
+        c.quiet()
+
+
 def test_retain_as_published(port, own):
     """[MQTT-3.3.1-12], -13"""
     c, p = client(port, own), client(port, own + "p")
