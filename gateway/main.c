@@ -351,6 +351,7 @@ int main(int argc, char **argv)
     const char *path = DEFAULT_CONFIG;
     int option;
 
+    mem_tune();
     log_open(LOG_LEVEL_INFO);
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         switch (option) {

@@ -19,6 +19,9 @@ void *mem_resize(void *ptr, size_t size);
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 
+/* Once, before anything large is allocated: how the heap gives memory back. */
+void mem_tune(void);
+
 /* A formatted string of its own. */
 char *mem_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 char *mem_vformat(const char *fmt, va_list args) __attribute__((format(printf, 1, 0)));
