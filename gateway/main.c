@@ -90,14 +90,15 @@ static struct conf *load(const char *path, FILE *report)
 /* What cannot change while the daemon runs. */
 static void check_fixed(struct conf *next)
 {
-    static const char *const fixed[] = {"site", "root", "state_dir"};
+    static const char *const fixed[] = {"site", "root", "state_dir", "store"};
 
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
         const struct conf_node *was = conf_get(conf_root(self.gw.conf), fixed[i]);
         const struct conf_node *is = conf_get(conf_root(next), fixed[i]);
         if (!conf_same(was, is))
-            conf_error(next, is, "%s cannot change while the daemon runs; restart it, or put \"%s\" back",
-                       fixed[i], was ? was->s : "");
+            conf_error(next, is,
+                       "%s cannot change while the daemon runs; restart it, or put back what was there%s%s",
+                       fixed[i], was && was->s ? ": " : "", was && was->s ? was->s : "");
     }
 }
 

@@ -338,6 +338,9 @@ const struct broker_limits *broker_limits(const struct broker *b)
 void broker_set_limits(struct broker *b, const struct broker_limits *limits)
 {
     b->limits = *limits;
+    retain_limit(b->retain, limits->retained);
+    for (struct map_node *n = map_next(&b->sessions, NULL); n; n = map_next(&b->sessions, n))
+        session_limit_queue(container_of(n, struct session, by_name));
 }
 
 struct broker_stats *broker_stats(struct broker *b)

@@ -63,17 +63,29 @@ struct queue *queue_none(void)
     return (struct queue *)(uintptr_t)&nothing;
 }
 
-struct queue *session_queue(struct session *s)
+static struct queue_limits limits_for(const struct session *s)
 {
     const struct broker_limits *limits = broker_limits(s->broker);
+    struct queue_limits own = limits->queue;
 
+    if (!s->no && (!own.bytes || own.bytes > limits->reader_backlog))
+        own.bytes = limits->reader_backlog; /* it is memory */
+    return own;
+}
+
+struct queue *session_queue(struct session *s)
+{
     if (s->queue != &nothing)
         return s->queue;
-    struct queue *q = s->queue = mem_alloc(sizeof(*q));
-    q->limits = limits->queue;
-    if (!s->no && (!q->limits.bytes || q->limits.bytes > limits->reader_backlog))
-        q->limits.bytes = limits->reader_backlog; /* it is memory */
-    return q;
+    s->queue = mem_alloc(sizeof(*s->queue));
+    s->queue->limits = limits_for(s);
+    return s->queue;
+}
+
+void session_limit_queue(struct session *s)
+{
+    if (s->queue != &nothing && *s->name != '\1')
+        s->queue->limits = limits_for(s);
 }
 
 static void forget(struct session *s)
@@ -573,21 +585,4 @@ uint16_t session_free_id(const struct session *s, uint16_t last)
         last = last == 1 ? 65535 : (uint16_t)(last - 1);
     while (find_flight((struct session *)(uintptr_t)s, last));
     return last;
-}
-
-uint64_t session_backlog(const struct session *s)
-{
-    return s->queue->queued + s->queue->in_flight;
-}
-
-uint64_t session_oldest_s(const struct session *s)
-{
-    const struct deliveries *r = s->queue->flight.count ? &s->queue->flight : &s->queue->ready;
-
-    for (uint32_t i = 0; i < r->count; i++) {
-        const struct message *m = deliveries_at(r, i)->message;
-        if (m)
-            return (uint64_t)(((int64_t)clock_boot_us() - m->born_us) / 1000000);
-    }
-    return 0;
 }

@@ -46,6 +46,11 @@ struct retain *retain_new(struct store *store, uint32_t most)
     return r;
 }
 
+void retain_limit(struct retain *r, uint32_t most)
+{
+    r->most = most;
+}
+
 void retain_free(struct retain *r)
 {
     if (!r)

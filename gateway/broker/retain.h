@@ -10,6 +10,7 @@
 struct retain;
 struct retain *retain_new(struct store *store, uint32_t most);
 void retain_free(struct retain *r);
+void retain_limit(struct retain *r, uint32_t most);
 
 /* Keeps m as its topic's message, lasting: on disk too; an empty payload removes it ([MQTT-3.3.1-6],
  * [MQTT-3.3.1-7]). Returns the ticket at which it is on disk; 0 when nothing had to be written. */

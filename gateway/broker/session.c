@@ -469,3 +469,22 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
     *ticket = written(s);
     return true;
 }
+
+/* ---- what status tells ---- */
+
+uint64_t session_backlog(const struct session *s)
+{
+    return s->queue->queued + s->queue->in_flight;
+}
+
+uint64_t session_oldest_s(const struct session *s)
+{
+    const struct deliveries *r = s->queue->flight.count ? &s->queue->flight : &s->queue->ready;
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        const struct message *m = deliveries_at(r, i)->message;
+        if (m)
+            return (uint64_t)(((int64_t)clock_boot_us() - m->born_us) / 1000000);
+    }
+    return 0;
+}

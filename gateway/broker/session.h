@@ -181,6 +181,8 @@ void session_each_shared(struct session *s, void (*pass)(struct session *s, stru
 struct queue *session_queue(struct session *s);
 /* Of a session that has not queued anything. */
 struct queue *queue_none(void);
+/* The limits of clients' queues have changed; those of the box's own sessions are their owners'. */
+void session_limit_queue(struct session *s);
 /* Gives up the queue; the disk keeps its rows. */
 void session_free_queue(struct session *s);
 

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from daemon import SLUICECTL, SLUICED, TOP, Mosquitto, Sluiced, free_port, wait_for
+from daemon import SLUICECTL, SLUICED, TOP, Mosquitto, Process, Sluiced, free_port, wait_for
+from raw import PUBACK, PUBLISH, SUBACK, ack, client, publish, subscribe
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists() or not SLUICECTL.exists(), reason="not built")
 
@@ -388,3 +389,59 @@ def test_the_example_is_right(tmp_path):
         path.write_text(text)
         done = subprocess.run([SLUICED, "--check", path], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def queued(daemon, name):
+    """What a session that is away gets when it comes."""
+    with client(daemon.port, name, clean=False) as s:
+        got = []
+        s.sock.settimeout(0.5)
+        try:
+            while (p := s.read()).kind == PUBLISH:
+                got.append(int(p.payload))
+                s.send(ack(PUBACK, p.pid))
+        except TimeoutError:
+            return got
+
+
+def test_reload_changes_limits_of_what_is_there(tmp_path):
+    d = up(Sluiced(tmp_path, "limits = { queue_messages = 3; retained = 1; };").start())
+    for name in ("before", "after"):
+        s = client(d.port, name, clean=False)
+        s.send(subscribe(1, ("t", 1)))
+        s.expect(SUBACK)
+        s.close()
+    p = client(d.port, "p")
+    for i in range(5):
+        p.send(publish("t", f"{i}", 1, 1), publish(f"r/{i}", "x", 1, 2, retain=True))
+        p.expect(PUBACK), p.expect(PUBACK)
+    assert queued(d, "before") == [2, 3, 4]
+    assert status(d)["broker"]["retained_refused"] == 4
+    d.configure("limits = { queue_messages = 6; retained = 10; };")
+    assert ctl(d, "reload").returncode == 0
+    for i in range(5, 10):
+        p.send(publish("t", f"{i}", 1, 1), publish(f"r/{i}", "x", 1, 2, retain=True))
+        p.expect(PUBACK), p.expect(PUBACK)
+    assert queued(d, "after") == list(range(4, 10))
+    assert status(d)["broker"]["retained_refused"] == 4
+    d.configure("store = { linger = \"100ms\"; };")
+    done = ctl(d, "reload")
+    assert done.returncode == 1 and "store cannot change while the daemon runs; restart it" in done.stderr
+    assert d.stop() == 0
+
+
+def test_the_journal_gets_priorities(tmp_path):
+    """<3> to <7> instead of a time and a word, when stderr is the journal's stream and only then."""
+    d = Sluiced(tmp_path, 'bridges = ( { name = "up"; url = "mqtt://127.0.0.1:1"; out = ( { match = "x"; } ); } );')
+    d.log_path.touch()
+    place = d.log_path.stat()
+    d.env = {"JOURNAL_STREAM": f"{place.st_dev}:{place.st_ino}"}
+    Process.start(d)
+    wait_for(lambda: "connection refused" in d.log(), what="the bridge's warning")
+    assert d.stop() == 0
+    lines = d.log().splitlines()
+    assert all(re.match("<[3467]>[a-z]", line) for line in lines) and {"<4>", "<6>"} <= {line[:3] for line in lines}
+    d.env = {"JOURNAL_STREAM": f"{place.st_dev}:{place.st_ino + 1}"}
+    d.start()
+    assert d.stop() == 0
+    assert re.match(r"\d{4}-.*Z info ", d.log().splitlines()[-1])
