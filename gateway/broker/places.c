@@ -11,7 +11,8 @@ struct places {
     struct map places;
     struct list idle; /* the one that was left longest ago first */
     size_t most, size;
-    uint32_t window_ms, limit;
+    uint64_t window_us;
+    uint32_t limit;
 };
 
 struct places *places_new(uv_loop_t *loop, size_t most, uint32_t window_ms, size_t size)
@@ -21,7 +22,7 @@ struct places *places_new(uv_loop_t *loop, size_t most, uint32_t window_ms, size
     p->loop = loop;
     p->most = most;
     p->size = size;
-    p->window_ms = window_ms;
+    p->window_us = (uint64_t)window_ms * 1000;
     list_init(&p->idle);
     return p;
 }
@@ -101,9 +102,9 @@ struct place *place_enter(struct places *p, const char *peer)
 
 static void pass_time(struct place *place)
 {
-    uint64_t now = uv_now(place->all->loop), passed = now - place->seen_ms;
+    uint64_t now = uv_now(place->all->loop), passed_us = (now - place->seen_ms) * 1000;
 
-    place->spent_ms -= passed < place->spent_ms ? passed : place->spent_ms;
+    place->spent_us -= passed_us < place->spent_us ? passed_us : place->spent_us;
     place->seen_ms = now;
 }
 
@@ -112,7 +113,7 @@ void place_leave(struct place *place)
     if (--place->inside)
         return;
     pass_time(place);
-    if (place->spent_ms)
+    if (place->spent_us)
         list_add_tail(&place->all->idle, &place->age);
     else
         forget(place);
@@ -125,7 +126,7 @@ bool place_may(struct place *place)
     if (!place->limited || !all->limit)
         return true;
     pass_time(place);
-    return place->spent_ms + all->window_ms / all->limit <= all->window_ms;
+    return place->spent_us + all->window_us / all->limit <= all->window_us;
 }
 
 void place_spend(struct place *place)
@@ -135,5 +136,5 @@ void place_spend(struct place *place)
     if (!place->limited || !all->limit)
         return;
     pass_time(place);
-    place->spent_ms += all->window_ms / all->limit;
+    place->spent_us += all->window_us / all->limit;
 }

@@ -20,7 +20,7 @@ struct place {
     struct map_node by_key;
     struct list age; /* in the list of those that nobody is in */
     struct places *all;
-    uint64_t spent_ms; /* of the window: each time costs window_ms / limit, and time pays it back */
+    uint64_t spent_us; /* of the window: each time costs its part of it, and time pays that back */
     uint64_t seen_ms;
     uint32_t inside;
     bool limited;

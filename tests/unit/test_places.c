@@ -11,7 +11,7 @@
 
 #include "broker/places.h"
 
-enum { HOUR_MS = 3600000, MOST = 100 };
+enum { WINDOW_MS = 1000, MOST = 100 };
 
 struct mine {
     struct place place;
@@ -25,7 +25,7 @@ static int set_up(void **state)
 {
     (void)state;
     uv_loop_init(&loop);
-    p = places_new(&loop, MOST, HOUR_MS, sizeof(struct mine));
+    p = places_new(&loop, MOST, WINDOW_MS, sizeof(struct mine));
     return 0;
 }
 
@@ -70,6 +70,8 @@ static void counts_by_address(void **state)
     assert_int_equal(times("[2001:db8:0:1::1]:1"), 7);
     assert_int_equal(times("[2001:db8:0:1:ffff::2]:1"), 0);
     assert_int_equal(times("[2001:db8:0:2::1]:1"), 7);
+    places_limit(p, 999);
+    assert_int_equal(times("192.0.2.9:1"), 999);
 }
 
 static void does_not_limit_what_has_no_address(void **state)
