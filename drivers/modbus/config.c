@@ -9,11 +9,14 @@
 
 static const struct conf_row timing_rows[] = {
     {"response", CONF_DURATION, .def = "500ms", .min = 10, .max = 60000,
-     .help = "how long a unit may take to begin its answer"},
+     .help = "how long a unit may take to begin its answer; unless given, less is waited for a unit that has "
+             "always been quicker"},
     {"holdoff", CONF_DURATION, .def = "200ms", .min = 0, .max = 60000,
      .help = "how long to listen on after a timeout, for an answer that comes late"},
     {"turnaround", CONF_DURATION, .def = "5ms", .min = 0, .max = 10000,
-     .help = "how long units usually take to answer; for planning requests and the predicted load"},
+     .help = "how long units usually take to answer; for the predicted load, and for planning requests until "
+             "it is "
+             "known better"},
     {0},
 };
 
@@ -47,7 +50,9 @@ const struct conf_row modbus_rtu_line_rows[] = {
 
 static const struct conf_row tcp_timing_rows[] = {
     {"response", CONF_DURATION, .def = "1s", .min = 10, .max = 60000,
-     .help = "how long a unit may take to answer"},
+     .help =
+         "how long a unit may take to answer; unless given, less is waited for a unit that has always been "
+         "quicker"},
     {"turnaround", CONF_DURATION, .def = "5ms", .min = 0, .max = 10000,
      .help = "how long a round trip usually takes; for planning requests and the predicted load"},
     {0},

@@ -87,11 +87,13 @@ struct plan_limits modbus_limits_of(const struct conf_node *device)
 
 static void make_device(struct modbus_device *d, const struct conf_node *line, const struct conf_node *n)
 {
-    const struct conf_node *own = conf_get(n, "response");
+    const struct conf_node *own = conf_get(n, "response"),
+                           *all = conf_get(conf_get(line, "timing"), "response");
 
     d->name = mem_strdup(conf_string(n, "name"));
     d->unit = (uint8_t)conf_int(n, "unit");
-    d->response_us = (uint32_t)(own ? own->i : conf_int(conf_get(line, "timing"), "response")) * 1000;
+    d->response_us = (uint32_t)(own ? own->i : all->i) * 1000;
+    d->learn_response = !own && !all->given;
     d->limits = modbus_limits_of(n);
     d->group_count = conf_count(n, "groups");
     d->groups = mem_alloc((d->group_count + 1) * sizeof *d->groups);
@@ -135,6 +137,7 @@ struct modbus_line *modbus_line_new(const struct driver_conf *line)
     m->format = &serial_formats[conf_int(n, "format")];
     m->cost.timing = rtu_timing(m->baud, m->format->bits_per_char);
     m->holdoff_us = (uint32_t)conf_int(conf_get(n, "timing"), "holdoff") * 1000;
+    m->slack_us = 100000; /* units have their slow moments, and USB adapters keep bytes back for 16 ms */
     return m;
 }
 
@@ -144,6 +147,7 @@ struct modbus_line *modbus_line_new_tcp(const struct driver_conf *line)
 
     m->port = mem_strdup(conf_string(line->line, "port"));
     m->in_flight = (unsigned)conf_int(line->line, "in_flight");
+    m->slack_us = 500000; /* a lost packet is sent again after 200 ms or more */
     /* A byte costs next to nothing; a request costs a round trip. */
     m->cost.timing = (struct rtu_timing){.char_ns = 100};
     return m;

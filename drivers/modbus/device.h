@@ -38,7 +38,8 @@ struct modbus_group {
 struct modbus_device {
     char *name;
     uint8_t unit;
-    uint32_t response_us;
+    uint32_t response_us;      /* how long it may take to begin its answer */
+    bool learn_response;       /* nobody has said so: wait less where it always answers sooner */
     struct plan_limits limits; /* its cuts: what was learnt before, set before the line starts; owned */
     struct modbus_group *groups;
     size_t group_count;
@@ -51,6 +52,7 @@ struct modbus_line {
     const struct serial_format *format;
     struct plan_cost cost;
     uint32_t holdoff_us;
+    uint32_t slack_us; /* of learnt response times */
     struct schedule_limits limits;
     struct modbus_device *devices;
     size_t device_count;

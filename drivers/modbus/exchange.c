@@ -62,6 +62,7 @@ static void count_late(struct exchange *x, struct late *l, uint64_t sent_us, uin
     uint64_t took = now_us > sent_us ? now_us - sent_us : 0;
 
     l->frames++;
+    l->took_us = (uint32_t)took;
     x->counts.frames_late++;
     x->counts.late_us_last = took;
     if (took > x->counts.late_us_most)

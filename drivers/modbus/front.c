@@ -230,6 +230,8 @@ static void add_device(const struct modbus_front *r, size_t index, cJSON *device
     cJSON_AddNumberToObject(o, "n", (double)newest);
     add_counts(o, &d->counts);
     cJSON_AddNumberToObject(o, "response_ms", (double)d->counts.response_us / 1000);
+    cJSON_AddNumberToObject(o, "turnaround_ms", (double)d->counts.turnaround_us / 1000);
+    cJSON_AddNumberToObject(o, "response_limit_ms", (double)d->counts.limit_us / 1000);
     cJSON_AddItemToObject(o, "groups", groups);
     cJSON_AddItemToArray(devices, o);
 }

@@ -47,6 +47,14 @@ bool late_forget_reads(struct late *l, const struct plan_block *b, uint64_t now_
     return is_safe(l, b);
 }
 
+bool late_is_ripe(const struct late *l, uint64_t now_us)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (l->open[i].function <= TABLE_INPUT && l->open[i].sent_us + LATE_SURE_US >= now_us)
+            return false;
+    return true;
+}
+
 bool late_has(const struct late *l, uint8_t function)
 {
     for (unsigned i = 0; i < l->count; i++)

@@ -21,7 +21,9 @@ struct late {
         uint64_t sent_us;
     } open[LATE_MAX]; /* oldest first; when it is full, the oldest is forgotten */
     uint8_t count;
-    uint64_t frames; /* late replies so far */
+    bool narrow;      /* the unit has refused the last read that went on behind what is wanted */
+    uint64_t frames;  /* late replies so far */
+    uint32_t took_us; /* the last of them: from the request's last bit to its own */
 };
 
 void late_add(struct late *l, uint8_t function, size_t reply_len, uint64_t sent_us);
@@ -37,6 +39,9 @@ bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us)
  * LATE_SURE_US ago will not be answered any more. Open writes are kept, as they cost the next write a read at
  * most. True when a read of this shape is safe now. */
 bool late_forget_reads(struct late *l, const struct plan_block *b, uint64_t now_us);
+
+/* True when late_forget_reads could allow the read, if the unit answered something now. */
+bool late_is_ripe(const struct late *l, uint64_t now_us);
 
 /* True when a request of this function is open: a reply to it may look like that to a new one. */
 bool late_has(const struct late *l, uint8_t function);

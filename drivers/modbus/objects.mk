@@ -17,6 +17,7 @@ obj-$(modbus) += drivers/modbus/plan.o
 obj-$(modbus) += drivers/modbus/point.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/poller.o
 obj-$(modbus) += drivers/modbus/polls.o
+obj-$(modbus) += drivers/modbus/response.o
 obj-$(CONFIG_MODBUS_RTU) += drivers/modbus/rtu.o
 obj-$(modbus) += drivers/modbus/value.o
 obj-$(modbus) += drivers/modbus/value_types.o

@@ -37,8 +37,13 @@ static void note_counts(struct poller *p)
     c->stray = p->x.counts.bytes_stray;
     c->echoes = p->x.counts.echoes;
     c->late_us_most = p->x.counts.late_us_most;
-    for (size_t i = 0; i < p->m->device_count; i++)
-        p->polls.units[i].counts.late = p->x.late[p->m->devices[i].unit].frames;
+    for (size_t i = 0; i < p->m->device_count; i++) {
+        const struct late *l = &p->x.late[p->m->devices[i].unit];
+        struct poll_unit *u = &p->polls.units[i];
+        if (l->frames != u->counts.late)
+            response_late(&u->response, l->took_us);
+        u->counts.late = l->frames;
+    }
 }
 
 /* ---- one exchange ---- */
@@ -46,13 +51,16 @@ static void note_counts(struct poller *p)
 static struct modbus_result result_of(const struct poller *p)
 {
     const struct exchange *x = &p->x;
+    uint64_t took_us = x->done_us > x->sent_us ? x->done_us - x->sent_us : 0;
+    uint64_t reply_us = rtu_wire_us(&x->timing, x->reply_got);
 
     return (struct modbus_result){
         .verdict = x->verdict,
         .exception = x->verdict == EXCHANGE_EXCEPTION ? x->reply[2] : 0,
         .data = p->data,
         .ended_us = p->data_us,
-        .took_us = (uint32_t)(x->done_us > x->sent_us ? x->done_us - x->sent_us : 0),
+        .took_us = (uint32_t)took_us,
+        .begun_us = (uint32_t)(took_us > reply_us ? took_us - reply_us : 0),
         .doubtful = x->late[x->frame[0]].count,
     };
 }
@@ -69,7 +77,7 @@ static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply
         return len;
     struct exchange_request request = {.frame = {frame, (size_t)len},
                                        .reply_len = reply_len,
-                                       .response_us = d->response_us,
+                                       .response_us = polls_response(&p->polls, device),
                                        .holdoff_us = p->m->holdoff_us};
     exchange_begin(&p->x, &request, began);
     int err = p->io->run(p->io_arg, &p->x);
@@ -135,13 +143,18 @@ static int ask_block(struct poller *p, unsigned device, const struct plan_block 
     late_expire(l, now_of(p));
     unsigned count = late_parts(l, b, &p->polls.units[device].limits, may_cut, cut, parts);
     int err = 0;
+    bool wider = count && parts[0].count > b->count;
+    /* It would only be refused again. */
+    if (!count || (wider && l->narrow && !late_is_ripe(l, now_of(p))))
+        return UNSAFE;
     p->x.verdict = EXCHANGE_OK;
     for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
         err = ask_part(p, device, &parts[i], &filled);
-    if (!count)
-        return UNSAFE;
-    if (err || parts[0].count <= b->count || p->x.verdict != EXCHANGE_EXCEPTION)
+    if (err || !wider)
         return err;
+    l->narrow = p->x.verdict == EXCHANGE_EXCEPTION;
+    if (!l->narrow)
+        return 0;
     /* The unit has no register behind the block. */
     return late_forget_reads(l, b, now_of(p)) ? ask_part(p, device, b, &filled) : UNSAFE;
 }

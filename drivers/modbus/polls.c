@@ -208,6 +208,28 @@ static bool has_answered(const struct modbus_result *r)
     return (r->verdict == EXCHANGE_OK || r->verdict == EXCHANGE_EXCEPTION) && !is_absent(r);
 }
 
+uint32_t polls_response(const struct polls *p, unsigned device)
+{
+    const struct modbus_device *d = &p->m->devices[device];
+
+    return d->learn_response ? response_limit(&p->units[device].response, p->m->slack_us, d->response_us)
+                             : d->response_us;
+}
+
+/* What a hole between two registers may cost depends on how long a request takes that goes without it. */
+static void note_turnaround(struct polls *p, unsigned device)
+{
+    struct poll_unit *u = &p->units[device];
+    uint32_t usual = u->response.usual_us, planned = u->planned_us;
+    uint32_t off = usual > planned ? usual - planned : planned - usual;
+
+    if (u->response.count < RESPONSE_KNOWN || off < 2000 || off < planned / 2)
+        return;
+    u->planned_us = usual;
+    for (size_t i = 0; i < p->count; i++)
+        p->list[i].replan = p->list[i].replan || p->list[i].device == device;
+}
+
 void polls_exchanged(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
                      uint64_t now_us)
 {
@@ -218,10 +240,15 @@ void polls_exchanged(struct polls *p, unsigned device, const struct modbus_resul
     count(&p->counts, r->verdict);
     if (has_answered(r)) {
         u->counts.response_us = r->took_us;
+        response_took(&u->response, r->begun_us);
+        note_turnaround(p, device);
         schedule_answered(&p->schedule, device, now_us);
     } else if (r->verdict == EXCHANGE_TIMEOUT || is_absent(r) || p->schedule_units[device].dead) {
+        response_missed(&u->response);
         schedule_missed(&p->schedule, device, now_us);
     }
+    u->counts.turnaround_us = u->response.usual_us;
+    u->counts.limit_us = polls_response(p, device);
 }
 
 static void judge_unit(struct polls *p, unsigned device, bool answered, const struct modbus_result *last,
@@ -255,7 +282,9 @@ static void begin(struct polls *p, struct poll *poll)
 {
     if (poll->replan) {
         modbus_plan_free(&poll->plan);
-        modbus_plan_make(&poll->plan, &p->m->cost, &p->units[poll->device].limits, group_of(p, poll));
+        const struct poll_unit *u = &p->units[poll->device];
+        const struct plan_cost cost = {p->m->cost.timing, u->planned_us};
+        modbus_plan_make(&poll->plan, &cost, &u->limits, group_of(p, poll));
         poll->replan = false;
     }
     poll->answered = false;
@@ -546,6 +575,7 @@ void polls_init(struct polls *p, const struct modbus_line *m)
     p->schedule_units = mem_alloc((m->device_count + 1) * sizeof *p->schedule_units);
     for (unsigned d = 0; d < m->device_count; d++) {
         init_unit(&p->units[d], &m->devices[d].limits);
+        p->units[d].planned_us = m->cost.turnaround_us;
         for (unsigned g = 0; g < m->devices[d].group_count; g++, at++) {
             p->list[at] = (struct poll){.device = d, .group = g, .replan = true};
             p->tasks[at] = (struct schedule_task){.unit = d, .period_us = m->devices[d].groups[g].period_us};

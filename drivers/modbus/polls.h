@@ -14,6 +14,7 @@
 #include "drivers/field.h"
 #include "drivers/modbus/device.h"
 #include "drivers/modbus/order.h"
+#include "drivers/modbus/response.h"
 #include "drivers/modbus/result.h"
 
 /* Of one unit; the line's are their sum and what no unit can be blamed for. */
@@ -26,6 +27,8 @@ struct modbus_counts {
     uint64_t foreign, stray, echoes; /* of the line: frames, bytes, frames */
     uint64_t late_us_most;           /* of the line */
     uint32_t response_us;            /* of the last answer: from our last bit to its last */
+    uint32_t turnaround_us;          /* of the unit, usually: from our last bit to its first */
+    uint32_t limit_us;               /* so long it may take for that */
     double load;                     /* of the line, of late */
 };
 
@@ -68,8 +71,10 @@ struct poll_unit {
     enum device_state state;
     uint64_t since_us;
     char reason[160];
-    bool told, cuts_told;      /* the loop knows */
-    bool no_mask;              /* it does not know code 22 */
+    bool told, cuts_told; /* the loop knows */
+    bool no_mask;         /* it does not know code 22 */
+    struct response response;
+    uint32_t planned_us;       /* the turnaround that plans are made with */
     struct plan_limits limits; /* with the cuts, which are this one's own */
     struct plan_cut cuts[CUTS_MAX];
     unsigned bad_polls;
@@ -119,6 +124,8 @@ bool polls_may_cut(const struct polls *p, size_t index, unsigned address);
 void polls_took(struct polls *p, size_t index, const struct modbus_result *r, uint64_t now_us);
 /* The block cannot be asked for now without doubt about the answer: the poll is skipped. */
 void polls_put_off(struct polls *p, size_t index, uint64_t now_us);
+/* How long the unit may take to begin its answer. */
+uint32_t polls_response(const struct polls *p, unsigned device);
 /* A probe of a dead unit brought this. */
 void polls_probed(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t now_us);
 

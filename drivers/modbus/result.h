@@ -14,6 +14,7 @@ struct modbus_result {
     const uint8_t *data; /* OK of a read: what follows the byte count */
     uint64_t ended_us;   /* OK, EXCEPTION: when the answer's last byte came; else when we gave up */
     uint32_t took_us;    /* OK, EXCEPTION: from our last bit to then */
+    uint32_t begun_us;   /* the same, to its first; as far as one knows */
     bool doubtful;       /* EXCEPTION: it may answer an earlier request */
 };
 

@@ -137,7 +137,7 @@ static void send_pdu(struct tcp_client *t, struct flight *f)
 
     f->id = ++t->last_id;
     f->sent_us = clock_boot_us();
-    f->deadline_us = f->sent_us + d->response_us;
+    f->deadline_us = f->sent_us + polls_response(&t->polls, f->device);
     if (t->in_flight == 1)
         t->heard_us = f->sent_us;
     tcp_frame_put(conn_free_lane(&t->link->conn), f->id, d->unit, (struct bytes){f->pdu, f->len});
@@ -319,7 +319,7 @@ static void on_answer(struct tcp_client *t, const struct tcp_frame *answer)
     r.verdict = tcp_frame_judge(answer, t->m->devices[f->device].unit, (struct bytes){f->pdu, f->len},
                                 f->data_len, &r.exception);
     r.data = answer->pdu.data + 2;
-    r.took_us = (uint32_t)(now - f->sent_us);
+    r.took_us = r.begun_us = (uint32_t)(now - f->sent_us);
     land(t, f, &r, now);
 }
 

@@ -74,7 +74,7 @@ TWO = [point("n", "holding:0", "uint16"), point("five", "holding:1", "uint16")]
 
 
 def test_what_does_not_change_is_not_published_again_before_its_heartbeat(tmp_path, ending):
-    _, watcher = play(tmp_path, ending, COUNTER, [device("d", 1, TWO, "50ms", group='publish = "change"; heartbeat = "2s";')])
+    _, watcher = play(tmp_path, ending, COUNTER, [device("d", 1, TWO, "50ms", group='publish = "change"; heartbeat = "1s";')])
     wait_for(lambda: len([p for p in watcher.on("d/data/g") if "five" in p["v"]]) >= 3, what="two heartbeats")
     got = watcher.on("d/data/g")
     numbers = [p["v"]["n"] for p in got if "n" in p["v"]]
@@ -121,9 +121,9 @@ def test_a_retained_group_is_whole_and_a_point_says_its_unit(tmp_path, ending):
 
 
 def test_an_alarm_is_an_event_and_makes_its_group_faster(tmp_path, ending):
-    ramp = 'holding = ( { at = 0; value = "ramp"; from = 0; to = 1000; period = "6s"; } );'
+    ramp = 'holding = ( { at = 0; value = "ramp"; from = 0; to = 1000; period = "4s"; } );'
     points = [point("t", "holding:0", "int16", 'scale = 0.1; unit = "Cel"; alarm = { high = 50; high_high = 80; low = 5; hysteresis = 2; };')]
-    _, watcher = play(tmp_path, ending, ramp, [device("d", 1, points, "500ms", group='alarm_every = "50ms";')])
+    _, watcher = play(tmp_path, ending, ramp, [device("d", 1, points, "300ms", group='alarm_every = "50ms";')])
     watcher.wait("event/alarm", lambda p: p["level"] == "high-high" and not p["active"], 30)
     events = watcher.on("event/alarm")
     on = next(e for e in events if e["level"] == "high" and e["active"])
@@ -132,20 +132,20 @@ def test_an_alarm_is_an_event_and_makes_its_group_faster(tmp_path, ending):
     for level in ("high", "high-high", "low"):
         states = [e["active"] for e in events if e["level"] == level]
         assert all(a != b for a, b in zip(states, states[1:])), level  # on and off in turn
-    values = [p["v"]["t"] for p in watcher.on("d/data/g")]
+    values = [p["v"]["t"] for p in watcher.on("d/data/g") if p["v"]]
     assert len([v for v in values if v >= 55]) > 2 * len([v for v in values if 7 < v < 50])
 
 
 def test_stale_is_said_once(tmp_path, ending):
-    station = 'holding = ( { at = 0; constant = 5; } ); faults = ( { kind = "silence"; from = "1s"; until = "4s"; } );'
-    more = FAST.replace('dead = {', 'dead = { after = 8;')
+    station = 'holding = ( { at = 0; constant = 5; } ); faults = ( { kind = "silence"; from = "1s"; until = "3s"; } );'
+    more = FAST.replace("dead = {", "dead = { after = 8;").replace("250ms", "100ms")
     _, watcher = play(tmp_path, ending, station, [device("d", 1, [X], "100ms", group="stale_after = 4; "), device("gone", 9, [X], "100ms")], more)
     watcher.wait("d/state", lambda p: p["state"] == "dead")
     wait_for(lambda: watcher.on("d/data/g")[-1]["v"], 20, "the unit to come back")
     said = [p.get("q", {}).get("x") for p in watcher.on("d/data/g")]
     first = said.index("timeout")
     rest = said[first:said.index("stale") + 2]
-    assert rest[:-2] == ["timeout"] * len(rest[:-2]) and len(rest) <= 5 and rest[-2:] == ["stale", None]
+    assert rest[-2:] == ["stale", None] and set(rest[:-2]) <= {"timeout", "crc", None}
     assert [p["q"]["x"] for p in watcher.on("gone/data/g")].count("stale") == 1
 
 
@@ -157,16 +157,17 @@ def test_what_a_device_refuses_is_learnt_and_remembered(tmp_path, ending):
     daemon, watcher = play(tmp_path, ending, HOLES, [device("d", 1, points)])
     first = watcher.wait("d/data/g")
     assert first["v"] == {"a": 7, "b": 9, "c": 9} and "q" not in first  # even the first
-    assert "device d: refuses a request across holding:6" in daemon.log()
-    wait_for(lambda: status(daemon)["devices"][0]["polls"] > 5, what="polls")
-    assert status(daemon)["devices"][0]["exceptions"] == 1
+    refusals = lambda: daemon.log().count("device d: refuses a request across holding:6")  # noqa: E731
+    polls = lambda: status(daemon)["devices"][0]["polls"]  # noqa: E731
+    wait_for(lambda: polls() > 5, what="polls")
+    assert refusals() == 1
     daemon.restart()
-    wait_for(lambda: status(daemon)["devices"][0]["polls"] > 5, what="polls")
-    assert status(daemon)["devices"][0]["exceptions"] == 0
+    wait_for(lambda: polls() > 5, what="polls")
+    assert refusals() == 1  # the log goes on
     # Other points: what was learnt of the old ones is not true of them.
     daemon.configure(conf([line("sim:line.sim", more=FAST)], [device("d", 1, points[:2])]))
     daemon.reload()
-    wait_for(lambda: status(daemon)["devices"][0]["exceptions"] == 1, what="the new plan to be refused")
+    wait_for(lambda: refusals() == 2, what="the new plan to be refused")
     assert daemon.stop(3) == 0
 
 

@@ -95,7 +95,7 @@ SIM = """baud = 115200; format = "8N1"; strict = true; stations = (
 { name = "one"; unit = 1; turnaround_us = 500; holding = ( { at = 0; count = 10; constant = 215; spread = 1; } ); },
 { name = "two"; unit = 2; turnaround_us = 500; holding = ( { at = 0; constant = 3; } ); %s } );
 """
-FAST = 'baud = 115200; format = "8N1"; timing = { response = "50ms"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
+FAST = 'baud = 115200; format = "8N1"; timing = { response = "250ms"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
 X = point("x", "holding:0", "int16", "scale = 0.1; ")
 
 

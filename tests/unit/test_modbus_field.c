@@ -308,6 +308,83 @@ static void no_fault_makes_a_wrong_value_or_a_false_verdict(void **state)
         soak(exchanges / ARRAY_SIZE(lumps), lumps[i], 40 + i);
 }
 
+/* ---- learnt times ---- */
+
+struct learnt {
+    struct modbus_counts unit;
+    unsigned good, bad;
+};
+
+static void learn(struct field_world *w, struct modbus_post *post)
+{
+    struct learnt *l = w->arg;
+
+    if (post->kind != POST_READING)
+        return;
+    l->unit = post->unit;
+    for (unsigned i = 0; i < w->m->devices[0].groups[0].point_count; i++)
+        *(post->points[i].quality == QUALITY_GOOD ? &l->good : &l->bad) += 1;
+}
+
+static struct learnt learn_from(const char *station, const char *timing, uint64_t seconds)
+{
+    char *sim = mem_format("baud = 19200; format = \"8E1\"; stations = ( { name = \"u\"; unit = 1; holding = "
+                           "( { at = 0; count = "
+                           "40; } ); %s } );",
+                           station);
+    char *line = mem_format("baud = 19200; format = \"8E1\"; dead = { after = 100; }; %s", timing);
+    struct field_world w;
+    struct learnt l = {0};
+
+    field_world_open(&w, sim, line,
+                     "{ name = \"d\"; line = \"l\"; unit = 1; groups = { g = { every = \"200ms\"; "
+                     "stale_after = 1000; points = ( "
+                     "{ name = \"a\"; at = \"holding:0\"; type = \"int16\"; }, "
+                     "{ name = \"b\"; at = \"holding:20\"; type = \"int16\"; } ); }; }; }",
+                     3);
+    w.post = learn;
+    w.arg = &l;
+    field_world_run(&w, seconds * S);
+    field_world_close(&w);
+    free(sim);
+    free(line);
+    return l;
+}
+
+static void a_quick_unit_is_not_waited_for_as_long_as_a_slow_one(void **state)
+{
+    struct learnt l = learn_from("turnaround_us = 3000;", "", 60);
+
+    (void)state;
+    assert_in_range(l.unit.turnaround_us, 3000, 8000);
+    assert_in_range(l.unit.limit_us, 100000, 130000);
+    /* What somebody has said is what is done. */
+    l = learn_from("turnaround_us = 3000;", "timing = { response = \"300ms\"; };", 60);
+    assert_int_equal(l.unit.limit_us, 300000);
+    /* Times that vary are no timeouts. */
+    l = learn_from("turnaround_us = 3000; jitter_us = 120000;", "", 600);
+    assert_int_equal(l.unit.timeouts, 0);
+    /* One answer in a hundred takes 150 ms longer: it costs a reading until that is known. */
+    l = learn_from(
+        "turnaround_us = 3000; faults = ( { kind = \"late\"; chance = 10000; delay = \"150ms\"; } );", "",
+        600);
+    assert_true(l.unit.timeouts <= 2);
+    assert_in_range(l.unit.limit_us, 300000, 500000);
+}
+
+/* 20 registers lie between the two: a quick unit is asked twice, a slow one once. The plan begins with what
+ * timing.turnaround says. */
+static void requests_are_planned_with_the_time_that_the_unit_takes(void **state)
+{
+    struct learnt quick = learn_from("turnaround_us = 500;", "timing = { turnaround = \"50ms\"; };", 60);
+    struct learnt slow = learn_from("turnaround_us = 40000;", "timing = { turnaround = \"1ms\"; };", 60);
+
+    (void)state;
+    assert_in_range(quick.unit.requests, 2 * quick.unit.polls - 40, 2 * quick.unit.polls);
+    assert_in_range(slow.unit.requests, slow.unit.polls, slow.unit.polls + 40);
+    assert_int_equal(quick.bad + slow.bad, 0);
+}
+
 /* ---- dead units ---- */
 
 enum { LIVE = 31, MINUTE_S = 60 };
@@ -384,6 +461,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_fault_costs_one_reading_and_no_truth),
         cmocka_unit_test(no_fault_makes_a_wrong_value_or_a_false_verdict),
+        cmocka_unit_test(a_quick_unit_is_not_waited_for_as_long_as_a_slow_one),
+        cmocka_unit_test(requests_are_planned_with_the_time_that_the_unit_takes),
         cmocka_unit_test(dead_units_take_nothing_from_the_live_ones),
     };
 
