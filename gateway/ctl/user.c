@@ -221,6 +221,21 @@ static int passwd(const struct options *o, const struct registry *r, const char 
     return status;
 }
 
+/* The user's connections stay, with what the new roles allow. */
+static int set_roles(const struct options *o, const struct registry *r, const char *name)
+{
+    const struct conf_node *user = find(r->file, name);
+
+    if (!user)
+        return refuse_foreign(r, name);
+    const char **scram = texts_of(user, "scram");
+    const struct users_file_entry changed = {conf_string(user, "name"), conf_string(user, "password"), scram,
+                                             o->roles};
+    int status = write_file(r, name, &changed);
+    free(scram);
+    return status == DONE ? tell_daemon(o, "changed") : status;
+}
+
 static int remove_user(const struct options *o, const struct registry *r, const char *name)
 {
     if (!find(r->file, name))
@@ -263,9 +278,12 @@ int do_user(const struct options *o, char **words)
     static const struct {
         const char *name;
         int (*run)(const struct options *o, const struct registry *r, const char *name);
-        bool named;
-    } commands[] = {
-        {"add", add, true}, {"passwd", passwd, true}, {"remove", remove_user, true}, {"list", list, false}};
+        bool named, with_roles, with_sha_1;
+    } commands[] = {{"add", add, true, true, true},
+                    {"passwd", passwd, true, false, true},
+                    {"roles", set_roles, true, true, false},
+                    {"remove", remove_user, true, false, false},
+                    {"list", list, false, false, false}};
     struct registry r;
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -274,6 +292,8 @@ int do_user(const struct options *o, char **words)
         if (commands[i].named != (words[1] != NULL))
             return wrong_use(commands[i].named ? "whose? sluicectl user " : "too much was given to user ",
                              words[0]);
+        if ((o->role_count && !commands[i].with_roles) || (o->scram_sha_1 && !commands[i].with_sha_1))
+            return wrong_use("an option does not go with user ", words[0]);
         int status = open_registry(&r, o);
         if (status == DONE)
             status = commands[i].run(o, &r, words[1]);

@@ -402,6 +402,15 @@ def test_user_commands(tmp_path):
     assert "ann\tpassword, SCRAM-SHA-256\troles operator" in listed and "bob\tpassword, SCRAM-SHA-256, SCRAM-SHA-1" in listed
     assert "pbkdf2" not in listed
 
+    text = path.read_text()
+    c = raw.client(d.port, "stays", user="ann", password="lamp")
+    assert ctl(d, "user", "roles", "ann", "--role", "a", "--role", "b").returncode == 0
+    assert "roles a, b" in ctl(d, "user", "list").stdout
+    assert path.read_text().replace('"a", "b"', '"operator"') == text, "and nothing else has changed"
+    c.quiet()
+    assert ctl(d, "user", "roles", "ann").returncode == 0
+    assert "roles" not in ctl(d, "user", "list").stdout
+
     assert ctl(d, "user", "remove", "ann").returncode == 0
     assert code(d.port, user="ann", password="lamp") == 4
     assert code(d.port, user="bob", password="of bob too") == 0
@@ -421,6 +430,9 @@ WRONG_USE = {
     "not there": (["user", "passwd", "bob"], 1, "is not there"),
     "not there to remove": (["user", "remove", "bob"], 1, "is not there"),
     "a name that is none": (["user", "add", "a\nb"], 1, "control characters"),
+    "roles with a password": (["user", "passwd", "ann", "--role", "x"], 2, "does not go with"),
+    "a mechanism with roles": (["user", "roles", "ann", "--scram-sha-1"], 2, "does not go with"),
+    "roles of nobody": (["user", "roles", "bob", "--role", "x"], 1, "is not there"),
     "of the configuration": (["user", "remove", "ann"], 1, "is changed there"),
 }
 
