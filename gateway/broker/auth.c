@@ -81,6 +81,21 @@ enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why
     return AUTH_REFUSE;
 }
 
+enum auth_step auth_refuse_guesses(struct auth_login *l)
+{
+    struct auth *a = l->auth;
+
+    a->counts.limited++;
+    a->guesses_until_ms = uv_now(a->loop) + MINUTE_MS;
+    memcpy(a->guesser, l->peer, sizeof(a->guesser));
+    return auth_refuse(l, MQTT_CONNECTION_RATE, "its address failed too often lately");
+}
+
+const char *auth_guesser(const struct auth *a)
+{
+    return uv_now(a->loop) < a->guesses_until_ms ? a->guesser : NULL;
+}
+
 /* Who it is; NULL: somebody without a name. What the login has goes over to it. */
 static struct identity *identity_of(struct auth_login *l)
 {

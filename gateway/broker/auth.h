@@ -94,5 +94,7 @@ struct auth_counts {
     uint32_t waiting; /* for the pool, now */
 };
 struct auth_counts *auth_counts(struct auth *a);
+/* The peer whose guesses were refused in the last minute; NULL: there is none. */
+const char *auth_guesser(const struct auth *a);
 
 #endif

@@ -39,10 +39,8 @@ static enum auth_step begin(struct auth_login *l, const struct auth_request *r)
             return AUTH_ADMIT;
         }
     }
-    if (!auth_place_may_try(l->place)) {
-        l->auth->counts.limited++;
-        return auth_refuse(l, MQTT_CONNECTION_RATE, "its address failed too often lately");
-    }
+    if (!auth_place_may_try(l->place))
+        return auth_refuse_guesses(l);
     l->password_len = r->password.len;
     l->password = mem_alloc(r->password.len + 1);
     if (r->password.len)

@@ -93,6 +93,8 @@ struct auth {
     struct map leaders; /* logins that wait or are checked and have a key */
     uint32_t running, most_running, most_waiting;
     bool stopping;
+    uint64_t guesses_until_ms; /* a minute after the last ones */
+    char guesser[64];
     uint64_t note_from_ms;
     uint32_t notes, notes_held;
     struct auth_counts counts;
@@ -110,6 +112,8 @@ bool auth_queue_add(struct auth_login *l);
 void auth_queue_cancel(struct auth_login *l);
 void auth_queue_stop(struct auth *a);
 
+/* Its address failed too often. */
+enum auth_step auth_refuse_guesses(struct auth_login *l);
 enum auth_step auth_refuse(struct auth_login *l, uint8_t reason, const char *why);
 
 /* auth_cache.c: passwords that were right a short time ago. A key depends on a secret of this process and on

@@ -151,10 +151,8 @@ static enum auth_step begin(struct auth_login *l, const struct auth_request *r)
 
     free(l->user);
     l->user = NULL; /* the exchange has its own */
-    if (!auth_place_may_try(l->place)) {
-        l->auth->counts.limited++;
-        return auth_refuse(l, MQTT_CONNECTION_RATE, "its address failed too often lately");
-    }
+    if (!auth_place_may_try(l->place))
+        return auth_refuse_guesses(l);
     if (gsasl_server_start(s->library, l->backend->name, &session) != GSASL_OK)
         return auth_refuse(l, MQTT_SERVER_UNAVAILABLE, "libgsasl cannot begin");
     gsasl_session_hook_set(session, l);

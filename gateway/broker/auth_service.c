@@ -113,7 +113,11 @@ static void status(struct gateway *gw, cJSON *into)
     if (!gw->auth)
         return;
     const struct auth_counts *n = auth_counts(gw->auth);
+    const char *guesser = auth_guesser(gw->auth);
     cJSON *o = cJSON_AddObjectToObject(into, "auth");
+    cJSON_AddStringToObject(o, "state", guesser ? "guessing" : "ok");
+    if (guesser)
+        cJSON_AddStringToObject(o, "error", guesser);
     cJSON_AddNumberToObject(o, "admitted", (double)n->admitted);
     cJSON_AddNumberToObject(o, "cached", (double)n->cached);
     cJSON_AddNumberToObject(o, "refused", (double)n->refused);

@@ -287,10 +287,8 @@ static enum auth_step begin(struct auth_login *l, const struct auth_request *r)
         l->auth->counts.cached++;
         return finish(l);
     }
-    if (!auth_place_may_try(l->place)) {
-        l->auth->counts.limited++;
-        return auth_refuse(l, MQTT_CONNECTION_RATE, "its address failed too often lately");
-    }
+    if (!auth_place_may_try(l->place))
+        return auth_refuse_guesses(l);
     return AUTH_WORK;
 }
 

@@ -61,7 +61,8 @@ enum paint state_paint(const char *state)
     } kinds[] = {
         {PAINT_GOOD, {"ok", "online", "running", "open", "up"}},
         {PAINT_WARN,
-         {"stale", "connecting", "draining", "waiting", "backoff", "starting", "paused", "opening"}},
+         {"stale", "connecting", "draining", "waiting", "backoff", "starting", "paused", "opening",
+          "guessing"}},
         {PAINT_BAD, {"dead", "offline", "failing", "failed", "closed", "down", "error", "absent", "refused"}},
     };
 
@@ -208,6 +209,7 @@ size_t status_problems(const cJSON *status,
         judge_states(&t, "lines", "line");
         judge_loads(&t);
         judge_states(&t, "devices", "device");
+        judge_state(&t, "passwords", field(status, "auth"));
         judge_gateway(&t);
     }
     return t.told;

@@ -20,6 +20,10 @@ static const struct section sections[] = {
       "commit_us_most"}},
     {"wear", NULL, {"bytes_per_day", "over_s"}},
     {"broker", NULL, {"clients", "sessions", "messages_in", "messages_out", "dropped"}},
+    {"auth",
+     "security",
+     {"state", "error", "admitted", "refused", "limited", "busy", "denied_connects", "denied_publishes",
+      "denied_subscriptions", "denied_deliveries"}},
     {"lines", "bus", {"name", "state", "load", "timeouts", "crc", "late", "foreign"}},
     {"bridges", "bridge", {"name", "state", "backlog", "bytes", "oldest_s", "acked", "dropped", "expired"}},
 };

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who gets in: users, certificates, nobody; what a flood of wrong passwords does to others; and sluicectl user."""
+import json
 import os
 import pty
 import re
@@ -194,6 +195,22 @@ def test_guessing_ends(tmp_path):
     s = status(d)
     assert s["limited"] == 4 and s["refused"] == 9
     assert "9 refused, 4 of addresses that failed too often" in ctl(d, "status", "clients").stdout
+    assert "passwords" in (said := ctl(d, "status").stdout) and f"guessing: {bad}:" in said
+    assert d.stop() == 0, d.log()
+
+
+def test_an_event_tells_of_guessing(tmp_path):
+    d = daemon(tmp_path, ANN + 'logins = { failures = 2; }; health = { every = "1s"; };').start()
+    c = mqtt5.client(d.port, "watcher", user="ann", password="sesame")
+    c.send(mqtt5.subscribe(1, "sluice/test/health", "sluice/test/event/security"))
+    c.expect(SUBACK)
+    assert json.loads(c.expect(PUBLISH).payload)["auth"]["state"] == "ok"
+    for i in range(3):
+        code(d.port, user="ann", password=f"guess {i}", sock=from_address("127.0.0.66", d.port))
+    while (p := c.expect(PUBLISH)).topic != "sluice/test/event/security":
+        pass
+    event = json.loads(p.payload)
+    assert event["state"] == "guessing" and event["error"].startswith("127.0.0.66:")
     assert d.stop() == 0, d.log()
 
 
