@@ -139,12 +139,16 @@ everything := $(objects) $(addprefix $(O)/,$(ctl-y) $(sim-y)) $(O)/gateway/main.
 # --- choosing --------------------------------------------------------------------------------------------------
 .PHONY: defconfig menuconfig savedefconfig olddefconfig
 defconfig: generic_defconfig
+kconfig := $(PYTHON) -c 'import kconfiglib' 2>/dev/null || { echo "this needs Debian's python3-kconfiglib"; exit 1; }
 %_defconfig: board/%/defconfig
+	@$(kconfig)
 	$(PYTHON) -m defconfig --kconfig Kconfig $<
 menuconfig olddefconfig:
+	@$(kconfig)
 	$(PYTHON) -m $@ Kconfig
 # What differs from the defaults, as a board's defconfig holds it.
 savedefconfig:
+	@$(kconfig)
 	$(PYTHON) -m savedefconfig --kconfig Kconfig --out defconfig
 
 # --- testing ---------------------------------------------------------------------------------------------------
