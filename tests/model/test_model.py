@@ -25,14 +25,15 @@ def make(seed):
 class House:
     """A daemon to play to; after a failure a new one, since what is left in the old one is in the way."""
 
-    def __init__(self, folder, **more):
+    def __init__(self, folder, linger="0ms", **more):
+        self.conf = CONF + f'store = {{ linger = "{linger}"; }};'
         self.folder, self.count, self.daemon, self.undecided, self.more = folder, 0, None, 0, more
 
     def play(self, sequence):
         """None, or what is wrong."""
         if not self.daemon:
             self.count += 1
-            self.daemon = Sluiced(self.folder / str(self.count), CONF).start()
+            self.daemon = Sluiced(self.folder / str(self.count), self.conf).start()
             self.player = Player(self.daemon, actions.TOPICS, **self.more)
         try:
             self.player.play(sequence)
@@ -71,15 +72,17 @@ def tell(house, seed, wrong):
     return f"SLUICE_SEED={seed}: {wrong}\nshortest that fails ({house.play(short) or 'not always'}):{lines}"
 
 
-def test_sequences(fast_path):
+@pytest.mark.parametrize("linger", ["0ms", "4ms"])
+def test_sequences(fast_path, linger):
+    """Half of the time with commits that take a while: much is held back then when the next thing happens."""
     first = int(SEED) if SEED else random.SystemRandom().randrange(1 << 32)
     print(f"\nsequences from SLUICE_SEED={first} on", end="", flush=True)
-    house, end, count, steps = House(fast_path), time.monotonic() + SECONDS, 0, 0
+    house, end, count, steps = House(fast_path, linger), time.monotonic() + SECONDS / 2, 0, 0
     while not count or (time.monotonic() < end and not SEED):
         sequence = make(first + count)
         wrong = house.play(sequence)
         if wrong:
-            pytest.fail(tell(House(fast_path / "short", patience=2), first + count, wrong), pytrace=False)
+            pytest.fail(tell(House(fast_path / "short", linger, patience=2), first + count, wrong), pytrace=False)
         count, steps = count + 1, steps + len(sequence)
     print(f": {count} sequences ({house.undecided} of them left undecided), {steps} actions ", end="")
     assert not house.daemon or house.daemon.stop() == 0, house.daemon.log()
