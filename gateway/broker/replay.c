@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "broker/broker_private.h"
 
 /* Of one subscription. */
@@ -11,6 +12,7 @@ struct replay {
     struct list link;
     struct subscription *sub;
     uint64_t place;
+    int64_t since_us; /* what was published after it has come by itself */
 };
 
 /* Of one session, in the order in which they began. */
@@ -40,14 +42,14 @@ static bool has_room(const struct subscription *sub)
 }
 
 /* True when nothing is left. */
-static bool step(const struct subscription *sub, uint64_t *place)
+static bool step(const struct subscription *sub, uint64_t *place, int64_t since_us)
 {
     struct broker *b = sub->session->broker;
     struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
 
     while (*place != RETAIN_END && b->replay_steps && has_room(sub)) {
         struct message *m = retain_next(b->retain, filter, place, &b->replay_steps);
-        if (m)
+        if (m && m->born_us <= since_us)
             offer(sub, m);
     }
     return *place == RETAIN_END;
@@ -63,7 +65,7 @@ static uint64_t hash_of(const struct subscription *sub)
     return map_hash_u64((uintptr_t)sub);
 }
 
-static void go_on_later(struct subscription *sub, uint64_t place)
+static void go_on_later(struct subscription *sub, uint64_t place, int64_t since_us)
 {
     struct queue *q = session_queue(sub->session);
     struct replay *r = mem_alloc(sizeof(*r));
@@ -74,6 +76,7 @@ static void go_on_later(struct subscription *sub, uint64_t place)
     }
     r->sub = sub;
     r->place = place;
+    r->since_us = since_us;
     list_add_tail(&q->replays->all, &r->link);
     map_insert(&sub->session->broker->replays, &r->by_subscription, hash_of(sub));
     sub->replaying = true;
@@ -82,16 +85,17 @@ static void go_on_later(struct subscription *sub, uint64_t place)
 
 void replay_begin(struct subscription *sub)
 {
+    int64_t now_us = (int64_t)clock_boot_us();
     uint64_t place = 0;
 
     replay_end(sub);
-    if (!step(sub, &place))
-        go_on_later(sub, place);
+    if (!step(sub, &place, now_us))
+        go_on_later(sub, place, now_us);
 }
 
 void replay_restore(struct subscription *sub)
 {
-    go_on_later(sub, 0);
+    go_on_later(sub, 0, (int64_t)clock_boot_us());
 }
 
 void replay_end(struct subscription *sub)
@@ -118,7 +122,7 @@ void replay_go_on(struct session *s)
     while (s->queue->replays) {
         struct replay *r = list_entry(s->queue->replays->all.next, struct replay, link);
         struct subscription *sub = r->sub;
-        if (!step(sub, &r->place)) {
+        if (!step(sub, &r->place, r->since_us)) {
             if (!s->broker->replay_steps)
                 session_wake(s);
             return;

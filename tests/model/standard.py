@@ -256,6 +256,7 @@ class Standard:
     def publish(self, m):
         """Returns whether anybody is to receive it."""
         if m.retain:
+            self.replace_retained(m.topic)
             if m.payload:
                 self.retained[m.topic] = m
             else:
@@ -270,6 +271,12 @@ class Standard:
         for group, members in groups.items():
             anybody |= self.offer_shared(group, members, m)
         return anybody
+
+    def replace_retained(self, topic):
+        """The one before need not be sent any more to who has not had room for it since he subscribed."""
+        for s in self.sessions.values():
+            for e in s.expected:
+                e.required &= e.message.topic != topic or e.retain != {True}
 
     def is_shared(self, topic):
         return any(x.share and x.takes(topic) for s in self.sessions.values() for x in s.subscriptions.values())
@@ -428,6 +435,7 @@ class Standard:
             if killed:
                 s.may_repeat.update(s.acked)
             s.acked = {}
+            self.replay_again(s)
         for sh in self.shared:
             sh.may_repeat |= sh.message.qos == 1
             if any(not s.durable for s, _ in self.members(sh.group)):
@@ -444,6 +452,14 @@ class Standard:
         for s in self.sessions.values() if not killed else []:
             s.forget_qos0()  # wills were published while it stopped
         self.review_shares()
+
+    def replay_again(self, s):
+        """Retained messages of which some were still to be sent begin anew with the broker."""
+        if any(e.retain == {True} for e in s.expected):
+            for sub in s.subscriptions.values():
+                for topic in [t for t in self.retained if sub.takes(t) and not sub.share]:
+                    m = self.retained[topic]
+                    self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], required=False)
 
     def missing(self):
         """What should have arrived and has not."""

@@ -174,3 +174,33 @@ def test_no_more_topics_than_allowed(tmp_path):
     assert sorted(g.topic for g in got if g.kind == PUBLISH) == ["t/0", "t/1", "t/2"]
     late.quiet()
     assert d.stop() == 0
+
+
+def test_what_is_published_meanwhile_comes_once(tmp_path):
+    """Retained messages that wait for room are those of the time of the SUBSCRIBE: what is retained later comes as it is published
+    ([MQTT-3.3.1-9]) and not once more as retained ([MQTT-4.3.3-1])."""
+    d = Sluiced(tmp_path, "limits = { inflight = 1; };").start()
+    with client(d.port, "s", clean=False) as s, client(d.port, "p") as p:
+        s.send(subscribe(1, ("busy", 1)))
+        s.expect(SUBACK)
+        p.send(publish("kept/old", "old", 1, 1, retain=True), *[publish("busy", "x" * 500, 1, i) for i in range(2, 600)])
+        for _ in range(599):
+            p.expect(PUBACK)
+        s.send(subscribe(2, ("kept/#", 2)))  # its queue is full
+        p.send(publish("kept/later", "new", 2, 600, retain=True))
+        p.expect(PUBREC)
+        p.send(ack(PUBREL, 600), publish("busy", "last", 1, 601))
+        p.expect(PUBCOMP)
+        got, seen = [], set()
+        while not {SUBACK, b"last", "kept/old"} <= seen:
+            x = s.read()
+            if x.kind == PUBLISH:
+                s.send(ack(PUBACK if x.qos == 1 else PUBREC, x.pid))
+                got.append((x.topic, x.retain))
+                seen |= {x.topic, x.payload}
+            elif x.kind == PUBREL:
+                s.send(ack(PUBCOMP, x.pid))
+            seen.add(x.kind)
+        assert sorted(x for x in got if x[0] != "busy") == [("kept/later", False), ("kept/old", True)]
+        s.quiet()
+    assert d.stop() == 0
