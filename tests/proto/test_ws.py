@@ -59,7 +59,8 @@ def test_handshake(port):
     (400, {"Sec_WebSocket_Key": "short"}), (403, {"Origin": "http://elsewhere.example.com"}), (431, {"X": "x" * 9000}),
     (101, {"Origin": "http://localhost"})])
 def test_answers_of_http(port, status, more):
-    """Whoever does not open a WebSocket for MQTT is told why, in HTTP."""
+    """Whoever does not open a WebSocket for MQTT is told why, in HTTP; so is a client that does not offer the subprotocol mqtt,
+    3.1.1 [MQTT-6.0.0-3], 5.0 [MQTT-6.0.0-3]."""
     w = WebSocket(port, **more)
     assert w.status == status
     if status != 101:
