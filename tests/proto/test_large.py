@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Large payloads: one copy in memory however many take it, whole and in order among small ones, also from the disk."""
 import random
+import ssl
 import threading
 
 import pytest
-from daemon import SLUICED, Sluiced
-from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, ack, client, publish, subscribe
+from daemon import SLUICED, TOP, Authority, Sluiced, free_port
+from raw import CONNACK, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Raw, ack, client, connect, publish, subscribe
+from ws import WebSocket
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
 
@@ -144,3 +146,35 @@ def test_the_receiver_goes(d):
         t.close()
         sender.close()
     assert d.memory_kb("VmHWM") - before < SIZE * 2.2 / 1024 + 1000
+
+
+@pytest.mark.skipif("CONFIG_WEBSOCKET 1" not in (TOP / "build/generated/autoconf.h").read_text(), reason="no WebSocket")
+def test_through_every_layer(tmp_path):
+    """From and to TLS, and WebSocket over TLS."""
+    ca = Authority(tmp_path / "ca")
+    cert, key = ca.issue("localhost")
+    context = ssl.create_default_context(cafile=ca.cert)
+    d = Sluiced(tmp_path / "gw", listener="tls")
+    web, tls = free_port(), f'tls = {{ cert = "{cert}"; key = "{key}"; }};'
+    d.configure(CONF + f'listeners = ( {{ bind = "127.0.0.1:{d.port}"; anonymous = true; {tls} }},\n'
+                f'  {{ bind = "127.0.0.1:{web}"; protocol = "http"; anonymous = true; {tls} }} );\n')
+    d.start()
+
+    def opened(name, sock):
+        c = Raw(0, connect(name), sock=sock)
+        c.expect(CONNACK)
+        c.send(subscribe(1, "large/#"))
+        c.expect(SUBACK)
+        return c
+
+    plain = Raw(d.port).sock
+    ends = [opened("tls", context.wrap_socket(plain, server_hostname="localhost")),
+            opened("web", WebSocket(web, tls=context, most=100_000))]
+    for i, sender in enumerate(ends):
+        payload = random.Random(i).randbytes(2_000_000)
+        threads, got = take_all(ends, lambda c: c.expect(PUBLISH).payload == payload)
+        sender.send(publish("large/x", payload))
+        for t in threads:
+            t.join()
+        assert got == [True, True]
+    assert d.stop() == 0
