@@ -35,11 +35,11 @@ int mailbox_post(struct mailbox *m, struct list *item)
     if (!full) {
         list_add_tail(&m->items, item);
         m->count++;
-        pthread_cond_signal(&m->filled);
     }
     pthread_mutex_unlock(&m->lock);
     if (full)
         return -EAGAIN;
+    pthread_cond_signal(&m->filled); /* not under the lock, on which whom it wakes would only wait again */
     if (first && m->wake)
         m->wake(m->wake_arg);
     return 0;
