@@ -19,19 +19,25 @@ static struct broker *broker_of(const struct client *c)
     return c->port->broker;
 }
 
-void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
+void client_turn_away(struct client *c, uint8_t reason, const char *why)
 {
     struct mqtt_packet p = {.type = MQTT_CONNACK};
-    char name[160];
 
     p.connack.reason = reason;
     mqtt_set_text(&p.connack.props, MQTT_REASON_STRING, bytes_of(why));
     client_port_refer(c->port, reason, &p.connack.props);
-    client_name(c, name);
     broker_stats(broker_of(c))->refused_connects++;
-    log_info("%s: CONNECT refused: %s", name, why);
     client_send_free(c, &p);
     conn_close(&c->conn);
+}
+
+void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
+{
+    char name[160];
+
+    client_name(c, name);
+    log_info("%s: CONNECT refused: %s", name, why);
+    client_turn_away(c, reason, why);
 }
 
 /* How large a packet it takes is not known. */

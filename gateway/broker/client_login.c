@@ -77,13 +77,24 @@ static uint8_t disconnect_reason(uint8_t reason)
     }
 }
 
-/* By CONNACK before it is connected, else by DISCONNECT ([MQTT-4.12.1-2]); closed in both cases. */
-static void refuse(struct client *c, uint8_t reason, const char *why)
+/* By CONNACK before it is connected, else by DISCONNECT ([MQTT-4.12.1-2]); closed in both cases. auth has
+ * told of it, within bounds: a flood of them must not fill the log. */
+static void refuse(struct client *c, const struct auth_answer *answer)
 {
     if (c->state == CLIENT_CONNECTED)
-        client_refuse(c, disconnect_reason(reason), why);
+        client_refuse(c, disconnect_reason(answer->reason), answer->why);
     else
-        client_refuse_connect(c, reason, why);
+        client_turn_away(c, answer->reason, answer->why);
+}
+
+static void refuse_too_small(struct client *c)
+{
+    static const char why[] = "it takes no packet as large as its authentication needs";
+
+    if (c->state == CLIENT_CONNECTED)
+        client_refuse(c, MQTT_PACKET_TOO_LARGE, why);
+    else
+        client_refuse_connect(c, MQTT_PACKET_TOO_LARGE, why);
 }
 
 /* ---- answers ---- */
@@ -109,8 +120,7 @@ static void admit_again(struct client *c, struct identity *who, struct bytes dat
         identity_free(c->who);
         c->who = who;
         if (!send_auth(c, MQTT_OK, who->how, data))
-            client_refuse(c, MQTT_PACKET_TOO_LARGE,
-                          "it takes no packet as large as the end of its authentication");
+            refuse_too_small(c);
         return;
     }
     identity_free(who);
@@ -125,7 +135,7 @@ static void conclude(struct client *c, struct auth_answer *answer)
 
     c->login = NULL;
     if (answer->reason) {
-        refuse(c, answer->reason, answer->why);
+        refuse(c, answer);
     } else if (login->len) {
         c->who = answer->who;
         admit_first(c, login, data);
@@ -158,7 +168,7 @@ static void take_answer(struct client *c, struct auth_login *under_way, struct a
     if (answer->reason == MQTT_CONTINUE_AUTH) {
         c->login->our_turn = false;
         if (!send_auth(c, MQTT_CONTINUE_AUTH, c->login->method, data)) /* [MQTT-4.12.0-2] */
-            refuse(c, MQTT_PACKET_TOO_LARGE, "it takes no packet as large as its authentication needs");
+            refuse_too_small(c);
     } else {
         client_hold(c, HOLD_LOGIN); /* nothing more is read until it is known who it is */
     }

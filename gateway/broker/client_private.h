@@ -104,6 +104,8 @@ uint32_t client_port_connect_s(const struct client_port *p);
 /* client_write.c: all above; client_connect.c: */
 uint8_t client_judge_connect(const struct client *c, const struct mqtt_connect *p, const char **why);
 void client_refuse_connect(struct client *c, uint8_t reason, const char *why);
+/* The same without a line in the log. */
+void client_turn_away(struct client *c, uint8_t reason, const char *why);
 /* It is who it says it is. auth_data: for CONNACK. */
 void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes auth_data);
 /* A CONNECT of MQTT 5 that cannot be read. */

@@ -195,6 +195,8 @@ def test_guessing_ends(tmp_path):
     s = status(d)
     assert s["limited"] == 4 and s["refused"] == 9
     assert "9 refused, 4 of addresses that failed too often" in ctl(d, "status", "clients").stdout
+    lines = [line for line in d.log().splitlines() if " refused" in line]
+    assert len(lines) == 9 and all("security: client at " in line for line in lines), "each is told of once, and within bounds"
     assert "passwords" in (said := ctl(d, "status").stdout) and f"guessing: {bad}:" in said
     assert d.stop() == 0, d.log()
 
