@@ -459,9 +459,10 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
     bool there;
     uint32_t at = inbound_place(s, id, &there);
 
-    *ticket = 0;
-    if (!there)
+    if (!there) {
+        *ticket = written(s); /* what removed it may itself still wait for the disk */
         return false;
+    }
     q->inbound_count--;
     memmove(&q->inbound[at], &q->inbound[at + 1], (q->inbound_count - at) * sizeof(*q->inbound));
     if (s->no)

@@ -93,6 +93,27 @@ def test_qos_2_in_whatever_gets_lost(tmp_path, seed):
     assert d.stop() == 0
 
 
+def test_repeated_release_waits_for_the_disk_too(tmp_path):
+    """[MQTT-4.3.3-12]: after PUBCOMP the identifier is free, also after a kill -9, though the first PUBREL has freed it in memory"""
+    d = Sluiced(tmp_path, 'store = { linger = "400ms"; };').start()
+    s, p = lasting(d.port, "s"), lasting(d.port, "p")
+    s.subscribed(("t", 1))
+    p.published("t", "one", qos=2, pid=5)
+    assert s.received().payload == b"one"
+    p.send(ack(PUBREL, 5))
+    p.close()
+    p = lasting(d.port, "p")
+    p.send(ack(PUBREL, 5))
+    p.expect(PUBCOMP)
+    d.kill()
+    d.start()
+    s, p = lasting(d.port, "s"), lasting(d.port, "p")
+    p.published("t", "two", qos=2, pid=5)
+    while s.received().payload != b"two":
+        pass  # what was not acknowledged on disk may come again
+    assert d.stop() == 0
+
+
 # ---- from us ----
 
 @pytest.mark.parametrize("qos", [1, 2])
