@@ -213,6 +213,12 @@ static void took_back(struct order_run *r, const struct modbus_result *result)
     enum order_verdict write = r->order->verdict;
     bool sure = write != ORDER_OK && !r->doubt;
 
+    bool lost = result->verdict == EXCHANGE_TIMEOUT || result->verdict == EXCHANGE_CRC;
+
+    if (lost && !r->again) {
+        r->again = true;
+        return;
+    }
     if (result->verdict == EXCHANGE_OK)
         take_read(r, result->data);
     if (r->order->have_read && reads_as_written(r))

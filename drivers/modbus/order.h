@@ -47,6 +47,7 @@ struct order_run {
     const struct modbus_point *point;
     bool no_mask; /* in, out: the unit does not know code 22 */
     bool doubt;   /* the write must be read back */
+    bool again;   /* and has been, in vain; one more try */
     enum { ORDER_READ_FIRST, ORDER_WRITE, ORDER_READ_BACK, ORDER_DONE } step;
     uint8_t before[2], written[2]; /* of a bit's register */
 };

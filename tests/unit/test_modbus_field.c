@@ -81,7 +81,7 @@ static void watch_stamped(struct field_world *w, const struct modbus_post *post)
 {
     struct watch *s = w->arg;
     const struct reading_point *p = post->points;
-    bool all_good = true;
+    bool all_good = true, all_right = true;
 
     s->readings++;
     for (unsigned i = 0; i < READ_POINTS; i++) {
@@ -90,11 +90,12 @@ static void watch_stamped(struct field_world *w, const struct modbus_post *post)
         if (p[i].quality != QUALITY_GOOD)
             continue;
         bool right = i ? p[i].value.u == i + 3 : stamp_is_true(w, post, p[i].value.d);
-        s->wrong += !right;
+        all_right = all_right && right;
         if (!right)
             printf("wrong: point %u of device %u at %llu\n", i, post->device,
                    (unsigned long long)post->at_us);
     }
+    s->wrong += !all_right;
     if (all_good && s->bad_since_us && !s->bad_us)
         s->bad_us = w->now_us - s->bad_since_us;
     if (!all_good && !s->bad_since_us) {
@@ -266,6 +267,7 @@ static void soak(uint64_t exchanges, uint64_t lump_us, uint64_t seed)
 {
     struct field_world w;
     struct watch s = {0};
+    struct sim_counts c;
     char *one = stamped_device("one", 1, "100ms"), *two = stamped_device("two", 2, "100ms");
     char *devices = mem_format("%s, %s", one, two);
 
@@ -286,7 +288,11 @@ static void soak(uint64_t exchanges, uint64_t lump_us, uint64_t seed)
            (unsigned long long)s.wrong, s.verdicts[ORDER_OK], s.verdicts[ORDER_EXCEPTION],
            s.verdicts[ORDER_TIMEOUT], s.verdicts[ORDER_CRC], s.verdicts[ORDER_UNVERIFIED],
            (unsigned long long)s.false_verdicts);
-    assert_int_equal(s.wrong, 0);
+    /* Where two talk at once, what is heard is random, and one in 65,536 of such answers has the right CRC:
+     * then no master can tell. Only a long run may meet that. */
+    sim_counts(w.sim, &c);
+    printf("%llu collisions\n", (unsigned long long)c.collisions);
+    assert_true(s.wrong <= (c.collisions < 2000 ? 0 : 1 + 2 * c.collisions / 65536));
     assert_int_equal(s.false_verdicts, 0);
     assert_true(s.good > s.readings / 2);
     assert_true(s.verdicts[ORDER_OK] > s.verdicts[ORDER_TIMEOUT] && s.verdicts[ORDER_TIMEOUT] > 0);
@@ -296,16 +302,22 @@ static void soak(uint64_t exchanges, uint64_t lump_us, uint64_t seed)
     free(two);
 }
 
-/* SLUICE_EXCHANGES: for a long run. */
+static uint64_t setting(const char *name, uint64_t fallback)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : fallback;
+}
+
+/* SLUICE_EXCHANGES, SLUICE_SEED: for a long run, and another one. */
 static void no_fault_makes_a_wrong_value_or_a_false_verdict(void **state)
 {
     static const uint64_t lumps[] = {200, 2000, 16000};
-    const char *more = getenv("SLUICE_EXCHANGES");
-    uint64_t exchanges = more ? strtoull(more, NULL, 10) : 21000;
+    uint64_t exchanges = setting("SLUICE_EXCHANGES", 21000), seed = setting("SLUICE_SEED", 40);
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(lumps); i++)
-        soak(exchanges / ARRAY_SIZE(lumps), lumps[i], 40 + i);
+        soak(exchanges / ARRAY_SIZE(lumps), lumps[i], seed + i);
 }
 
 /* ---- learnt times ---- */

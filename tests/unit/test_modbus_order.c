@@ -15,7 +15,7 @@
 struct unit {
     uint16_t regs[16];
     bool coils[16];
-    unsigned reads, writes;
+    unsigned reads, writes, lost_reads;
     char sent[64]; /* the last write, in hex */
     bool no_mask, deaf_to_writes, loses_answers, ignores_writes;
     uint8_t refuses;
@@ -138,6 +138,8 @@ static enum order_verdict carry_out(struct unit *u, const struct modbus_point *p
         } else {
             u->reads++;
             read_from(u, &q.read, data);
+            if (u->lost_reads && u->lost_reads--)
+                r = (struct modbus_result){.verdict = EXCHANGE_TIMEOUT};
         }
         order_took(&run, &r);
         assert_true(u->reads + u->writes < 10);
@@ -232,6 +234,19 @@ static void a_read_tells_what_a_lost_answer_would_have(void **state)
     assert_int_equal(u.reads, 1);
 }
 
+static void a_lost_read_is_made_again_once(void **state)
+{
+    struct unit u = {.lost_reads = 1};
+    struct modbus_point p = point_of(TABLE_HOLDING, "int16", 0, true);
+
+    (void)state;
+    assert_int_equal(carry_out(&u, &p, whole(5), false, false), ORDER_OK);
+    assert_int_equal(u.reads, 2);
+    assert_int_equal(u.writes, 1);
+    u = (struct unit){.lost_reads = 2};
+    assert_int_equal(carry_out(&u, &p, whole(5), false, false), ORDER_UNVERIFIED);
+}
+
 static void a_unit_that_says_yes_and_does_nothing_is_found_out(void **state)
 {
     static const char *const types[] = {"int16", "bit", "float32"};
@@ -297,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_told_with_its_code),
         cmocka_unit_test(silence_is_no_success),
         cmocka_unit_test(a_read_tells_what_a_lost_answer_would_have),
+        cmocka_unit_test(a_lost_read_is_made_again_once),
         cmocka_unit_test(a_unit_that_says_yes_and_does_nothing_is_found_out),
         cmocka_unit_test(a_bit_is_changed_alone_where_code_22_is_unknown),
         cmocka_unit_test(an_unknown_line_is_read_first),
