@@ -92,6 +92,7 @@ class Expected:
     required: bool = True
     may_be_dup: bool = False
     share: "Shared" = None
+    replay: bool = False  # of what is retained, for a new subscription: it comes when there is room for it
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +135,7 @@ class Session:
 
     def forget_qos0(self):
         """It is not kept for who is away; what is may have been sent before."""
-        self.expected = [e for e in self.expected if e.qos != {0}]
+        self.expected = [e for e in self.expected if e.qos != {0} or e.replay]
         for e in self.expected:
             e.may_be_dup, e.required = True, e.required and 0 not in e.qos
 
@@ -203,7 +204,7 @@ class Standard:
     def close(self, s, will, blind=False):
         """The connection is gone; will: without a proper DISCONNECT; blind: what was last sent may not have been received."""
         s.connected, s.since = False, time.monotonic()
-        lost = [e.message for e in s.expected if e.required and e.qos == {0}]
+        lost = [e.message for e in s.expected if e.required and e.qos == {0} and not e.replay]
         require(blind or not lost, s.name, "got no", lost)
         s.forget_qos0()
         if not will:
@@ -245,7 +246,7 @@ class Standard:
         for topic in [t for t in self.retained if sub.takes(t)]:
             m = self.retained[topic]
             own = sub.no_local and m.publisher == s.name
-            self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], not own)
+            self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], not own, True)
 
     def unsubscribe(self, s, pattern):
         """Was there something to unsubscribe?"""
@@ -276,7 +277,7 @@ class Standard:
         """The one before need not be sent any more to who has not had room for it since he subscribed."""
         for s in self.sessions.values():
             for e in s.expected:
-                e.required &= e.message.topic != topic or e.retain != {True}
+                e.required &= e.message.topic != topic or not e.replay
 
     def is_shared(self, topic):
         return any(x.share and x.takes(topic) for s in self.sessions.values() for x in s.subscriptions.values())
@@ -301,13 +302,13 @@ class Standard:
         self.expect(s, m, qos, flags, idents, required)
         return True
 
-    def expect(self, s, m, qos, flags, idents, required=True):
+    def expect(self, s, m, qos, flags, idents, required=True, replay=False):
         if not s.connected:
             required &= 0 not in qos
             qos = qos - {0}
         if not qos:
             return
-        s.expected.append(Expected(m, qos, flags, idents, required and not (s.most and m.large)))
+        s.expected.append(Expected(m, qos, flags, idents, required and not (s.most and m.large), replay=replay))
 
     def offer_shared(self, group, members, m):
         able = [s for s, sub in members if s.connected or min(sub.qos, m.qos)]
@@ -359,7 +360,7 @@ class Standard:
             return e
         e = max(fit, key=lambda x: (x.message.alive, x.required))  # the first of these
         for other in s.expected[:s.expected.index(e)]:
-            if other.message.topic == topic and other.qos == {qos} and other.message.payload != payload:
+            if other.message.topic == topic and other.qos == {qos} and other.message.payload != payload and not other.replay:
                 require(not other.required, what, "before", other.message)
         s.expected.remove(e)
         s.found[payload] = e
@@ -455,11 +456,11 @@ class Standard:
 
     def replay_again(self, s):
         """Retained messages of which some were still to be sent begin anew with the broker."""
-        if any(e.retain == {True} for e in s.expected):
+        if any(e.replay for e in s.expected):
             for sub in s.subscriptions.values():
                 for topic in [t for t in self.retained if sub.takes(t) and not sub.share]:
                     m = self.retained[topic]
-                    self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], required=False)
+                    self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], False, True)
 
     def missing(self):
         """What should have arrived and has not."""
