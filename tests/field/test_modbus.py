@@ -146,7 +146,7 @@ def test_a_topic_for_each_point(tmp_path, ending):
 
 def test_presence_is_told_when_it_changes_and_kept(tmp_path, ending):
     daemon, watcher = site(tmp_path, ending, [device("d", 1, [X]), device("two", 2, [X]), device("nobody", 9, [X])],
-                           'faults = ( { kind = "silence"; from = "2s"; until = "4s"; } );')
+                           'faults = ( { kind = "silence"; from = "2s"; until = "4s"; } );', more=FAST.replace("250ms", "150ms"))
     watcher.wait("/nobody/state", lambda p: p["state"] == "dead" and p["reason"] == "timeout")
     watcher.wait("/two/state", lambda p: p["state"] == "dead")
     wait_for(lambda: [p["state"] for p in watcher.on("/two/state")][-1] == "online", what="the unit to come back")
