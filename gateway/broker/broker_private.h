@@ -8,6 +8,8 @@
 #include "broker/retain.h"
 #include "broker/router.h"
 
+enum { GONE_SLOTS = 64 };
+
 struct broker {
     uv_loop_t *loop;
     struct net *net;
@@ -20,6 +22,8 @@ struct broker {
     struct map sessions;
     struct list waking;  /* sessions for the pump at the end of this turn */
     struct list waiters; /* publishers that are not read until the batch is handed over */
+    store_ticket
+        gone[GONE_SLOTS]; /* when sessions that ended are gone from the disk, by the hash of their names */
     uint64_t next_key;
     struct map replays;    /* by subscription */
     uint32_t replay_steps; /* left in this round */

@@ -107,7 +107,6 @@ static int find_session(struct client *c, const struct mqtt_connect *p, struct b
                         bool *present)
 {
     struct session *s = session_find(broker_of(c), id);
-    bool ended = false;
 
     if (s && s->ops) {
         broker_stats(broker_of(c))->taken_over++;
@@ -116,7 +115,6 @@ static int find_session(struct client *c, const struct mqtt_connect *p, struct b
     }
     if (s && (p->clean || (expiry_s && !s->no))) {
         session_fire_will(s);
-        ended = s->no != 0;
         session_end(s);
         s = NULL;
     }
@@ -125,7 +123,8 @@ static int find_session(struct client *c, const struct mqtt_connect *p, struct b
     if (err)
         return err;
     c->session = s;
-    c->connack = ended ? store_open_ticket(broker_store(broker_of(c))) : session_saved(s);
+    store_ticket saved = session_saved(s), gone = *present ? 0 : session_gone(broker_of(c), id);
+    c->connack = saved > gone ? saved : gone;
     return 0;
 }
 

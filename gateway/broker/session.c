@@ -105,8 +105,14 @@ int session_new(struct session **out, struct broker *b, struct bytes name, bool 
     return 0;
 }
 
+static void note_gone(struct session *s)
+{
+    s->broker->gone[s->by_name.hash % GONE_SLOTS] = store_open_ticket(s->broker->store);
+}
+
 void session_give_up_name(struct session *s)
 {
+    note_gone(s);
     map_remove(&s->broker->sessions, &s->by_name);
     map_insert(&s->broker->sessions, &s->by_name, map_hash_u64(s->key)); /* which is no name's */
     s->expiry_s = s->left_s = 0;
@@ -148,6 +154,11 @@ void session_save(struct session *s)
 store_ticket session_saved(const struct session *s)
 {
     return s->queue->saved;
+}
+
+store_ticket session_gone(const struct broker *b, struct bytes name)
+{
+    return b->gone[map_hash(name.data, name.len) % GONE_SLOTS];
 }
 
 /* NULL when the record is not one. */
@@ -201,8 +212,10 @@ void session_end(struct session *s)
 {
     if (share_hands_over(s))
         return;
-    if (s->no)
+    if (s->no) {
         store_session_purge(s->broker->store, s->no);
+        note_gone(s);
+    }
     session_free(s);
 }
 

@@ -127,6 +127,10 @@ void session_detach(struct session *s);
 void session_save(struct session *s);
 /* The ticket at which the last record is on disk. */
 store_ticket session_saved(const struct session *s);
+/* The ticket at which a session of this name that has ended is gone from the disk; perhaps that of another
+ * one.
+ */
+store_ticket session_gone(const struct broker *b, struct bytes name);
 /* Without a reader: ends when its expiry interval has passed, also over a restart. */
 void session_expire_later(struct session *s);
 void session_expire_in(struct session *s, uint32_t seconds);

@@ -271,6 +271,24 @@ def test_ends_after_its_interval(port, own):
     assert [lasting(port, own + name).session_present for name in ("goes", "lasts", "for ever")] == [False, True, True]
 
 
+@pytest.mark.parametrize("how", ["DISCONNECT", "clean start", "expiry 0"])
+def test_what_has_ended_stays_so(tmp_path, how):
+    """[MQTT-4.1.0-2], [MQTT-3.2.2-3]: CONNACK without a session waits until the old one is gone from the disk"""
+    d = Sluiced(tmp_path, 'store = { linger = "300ms"; linger_idle = "5s"; };').start()
+    s = lasting(d.port, "s")
+    s.subscribed(("t", 1))
+    if how == "DISCONNECT":
+        s.send(disconnect(0, [(SESSION_EXPIRY, 0)]))
+        assert s.closed()
+    elif how == "expiry 0":
+        client(d.port, "s", False).close()
+    assert not client(d.port, "s", how == "clean start").session_present
+    d.kill()
+    d.start()
+    assert not lasting(d.port, "s").session_present
+    assert d.stop() == 0
+
+
 def test_interval_goes_on_over_a_restart(tmp_path):
     """[MQTT-4.1.0-2]: of a session that was away before; who was there when the daemon died has its whole interval"""
     d = Sluiced(tmp_path).start()
