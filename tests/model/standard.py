@@ -92,7 +92,7 @@ class Expected:
     required: bool = True
     may_be_dup: bool = False
     share: "Shared" = None
-    replay: bool = False  # of what is retained, for a new subscription: it comes when there is room for it
+    replay: str = ""  # of what is retained, for a new subscription to this: it comes when there is room for it
 
 
 @dataclasses.dataclass(eq=False)
@@ -241,17 +241,21 @@ class Standard:
     def subscribe(self, s, sub):
         old = s.subscriptions.get(sub.pattern)
         s.subscriptions[sub.pattern] = sub
+        for e in s.expected:  # what this filter had still to get, it gets by its new subscription
+            e.required &= e.replay != sub.pattern
         if sub.share or sub.handling == 2 or (sub.handling == 1 and old):
             return
         for topic in [t for t in self.retained if sub.takes(t)]:
             m = self.retained[topic]
             own = sub.no_local and m.publisher == s.name
-            self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], not own, True)
+            self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], not own, sub.pattern)
 
     def unsubscribe(self, s, pattern):
         """Was there something to unsubscribe?"""
         if pattern.startswith("$share/"):
             self.unsure(s)
+        for e in s.expected:
+            e.required &= e.replay != pattern
         return s.subscriptions.pop(pattern, None) is not None
 
     def publish(self, m):
@@ -302,7 +306,7 @@ class Standard:
         self.expect(s, m, qos, flags, idents, required)
         return True
 
-    def expect(self, s, m, qos, flags, idents, required=True, replay=False):
+    def expect(self, s, m, qos, flags, idents, required=True, replay=""):
         if not s.connected:
             required &= 0 not in qos
             qos = qos - {0}
@@ -460,7 +464,12 @@ class Standard:
             for sub in s.subscriptions.values():
                 for topic in [t for t in self.retained if sub.takes(t) and not sub.share]:
                     m = self.retained[topic]
-                    self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], False, True)
+                    self.expect(s, m, {min(m.qos, sub.qos)}, {True}, [[sub.ident] if sub.ident else []], False, sub.pattern)
+
+    @staticmethod
+    def owes(s):
+        """Is there anything that s must still get?"""
+        return any(e.required and e.message.due for e in s.expected) or any(not f.optional for f in s.flight.values())
 
     def missing(self):
         """What should have arrived and has not."""
