@@ -163,7 +163,7 @@ def harness(tmp_path, rounds, kill, seed):
     print(f"seed {seed}")
     dice = random.Random(seed)
     (tmp_path / "line.sim").write_text(SIM)
-    d = Sluiced(tmp_path, LINE + 'log = "error"; limits = { queue_messages = 0; queue = 0; };').start()
+    d = Sluiced(tmp_path, LINE + 'limits = { queue_messages = 0; queue = 0; };').start()
     world = World(d.port, seed)
     peers = [Subscriber(world, "sub"), Publisher(world, "one", 1), Publisher(world, "two", 2)]
     peers[0].start()
