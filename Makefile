@@ -47,7 +47,7 @@ folders := gateway gateway/base gateway/codec gateway/net gateway/store gateway/
 include $(wildcard $(folders:=/objects.mk))
 
 # --- how it is built -------------------------------------------------------------------------------------------
-packages := libuv sqlite3 libconfig libcjson libserialport libmodbus $(if $(CONFIG_SCRAM),libgsasl) $(if $(CONFIG_SYSTEMD),libsystemd)
+packages := libuv sqlite3 libconfig libcjson libserialport libmodbus $(if $(CONFIG_SCRAM),libgsasl)
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wconversion -Wmissing-prototypes $(if $(WERROR),-Werror)
 harden := -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2
 CFLAGS ?= -O2 -g

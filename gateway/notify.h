@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the daemon tells the service manager that started it: that it is ready, reads its configuration anew,
- * ends, and that it still turns. Without a manager, or built without systemd, every
- * call does nothing. The loop's thread. */
+ * ends, and that it still turns. Without a manager every call does nothing. The loop's thread. */
 #ifndef SLUICE_NOTIFY_H
 #define SLUICE_NOTIFY_H
 

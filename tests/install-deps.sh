@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev libserialport-dev libmodbus-dev
-    libconfig-dev libcjson-dev libgsasl-dev libsystemd-dev libhttp-parser-dev libwslay-dev"
+    libconfig-dev libcjson-dev libgsasl-dev libhttp-parser-dev libwslay-dev"
 demo="openssl python3"
 bench="mosquitto strace mount util-linux e2fsprogs"
 check="git clang clang-format libclang-rt-dev llvm binutils libcmocka-dev python3-pytest python3-kconfiglib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-obj-y += $(if $(CONFIG_SYSTEMD),gateway/notify_systemd.o,gateway/notify_none.o)
+obj-y += gateway/notify.o
 obj-y += gateway/ops/status.o
 obj-y += gateway/ops/event.o
 obj-y += gateway/ops/health.o

@@ -35,7 +35,6 @@ PLACES = {
     r"libconfig\.h": r"gateway/base/conf\w*\.c",
     r"libserialport\.h": r"drivers/port\w*\.c",
     r"gsasl\.h": r"gateway/broker/auth_scram\.c",
-    r"systemd/.*": r"gateway/notify_systemd\.c",
     r"http_parser\.h": r"gateway/net/http\w*\.c",
     r"wslay/.*": r"gateway/net/ws\w*\.c",
     r"uv\.h": r"(?!gateway/codec/).*",

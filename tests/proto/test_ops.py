@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control socket, sluicectl, health and events, against the running daemon."""
+import contextlib
 import json
 import os
 import re
@@ -356,17 +357,18 @@ def test_an_event_tells_that_a_bridge_has_changed(tmp_path):
         upstream.stop()
 
 
-@pytest.mark.skipif("CONFIG_SYSTEMD 1" not in (TOP / "build/generated/autoconf.h").read_text(), reason="no systemd")
-def test_the_service_manager_is_told(tmp_path):
+@pytest.mark.parametrize("abstract", [False, True])
+def test_the_service_manager_is_told(tmp_path, abstract):
+    name = f"sluice-test-{os.getpid()}-{tmp_path.name}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
+        manager.bind("\0" + name if abstract else name)
         manager.settimeout(10)
 
         def until(line):
             while line not in manager.recv(4096).decode().split("\n"):
                 pass
 
-        d = Sluiced(tmp_path, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}).start()
+        d = Sluiced(tmp_path, env={"NOTIFY_SOCKET": "@" + name if abstract else name, "WATCHDOG_USEC": "200000"}).start()
         try:
             until("READY=1")
             until("WATCHDOG=1")
@@ -377,6 +379,20 @@ def test_the_service_manager_is_told(tmp_path):
         finally:
             assert d.stop() == 0
         until("STOPPING=1")
+
+
+def test_another_process_is_watched(tmp_path):
+    """WATCHDOG_PID: the environment was meant for whoever started us."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        d = Sluiced(tmp_path, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"})
+        assert d.start().stop() == 0
+        manager.setblocking(False)
+        heard = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard += manager.recv(4096) + b"\n"
+        assert b"READY=1" in heard and b"STOPPING=1" in heard and b"WATCHDOG" not in heard
 
 
 def test_the_example_is_right(tmp_path):
