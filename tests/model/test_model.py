@@ -40,14 +40,17 @@ class House:
             return None
         except Undecided:
             self.undecided += 1
-            self.daemon.kill()
-            self.daemon = None
+            self.end()
             return None
         except AssertionError as e:
-            self.daemon.kill()
-            Process.started.clear()
-            self.daemon = None
+            self.end()
             return f"at {self.player.at}: {e}"
+
+    def end(self):
+        if self.daemon:
+            self.daemon.kill()
+            Process.started[:] = [p for p in Process.started if p is not self.daemon]
+        self.daemon = None
 
 
 def shorten(house, sequence, rounds=150):
@@ -120,7 +123,9 @@ def test_notices(fast_path, how):
     tried = noticed = 0
     for seed in range(60):
         tamper = Tamper(1 + seed % 9, TAMPERINGS[how])
-        wrong = House(fast_path / f"{how}{seed}", patience=0.5, tamper=tamper).play(make(seed))
+        house = House(fast_path / f"{how}{seed}", patience=0.5, tamper=tamper)
+        wrong = house.play(make(seed))
+        house.end()
         tried += tamper.payload is not None
         noticed += bool(wrong)
         assert tamper.payload is not None or not wrong, f"SLUICE_SEED={seed}: {wrong}"
