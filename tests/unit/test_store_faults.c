@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -184,22 +183,6 @@ static void do_some_work(struct fixture *f, uint64_t round)
     fix_settle(f);
 }
 
-static int64_t ask(const struct fixture *f, const char *sql)
-{
-    char *path = mem_format("%s/sluice.db", f->dir);
-    sqlite3_stmt *st;
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    free(path);
-    return number;
-}
-
 /* Each call of a history fails once, and again for three calls. Nothing is lost, doubled or counted wrong. */
 static void any_call_may_fail(void **state)
 {
@@ -224,13 +207,13 @@ static void any_call_may_fail(void **state)
     fix_read(f, 2, at - 8, 100, 1 << 20);
     assert_int_equal(f->count, 8);
     fix_close(f);
-    assert_int_equal(ask(f, "SELECT count(*) FROM queue WHERE id >> 40 = 1"), 5);
-    assert_int_equal(ask(f, "SELECT count(*) FROM identifier"), 5);
-    assert_int_equal(ask(f, "SELECT (SELECT sum(uses) FROM body) = (SELECT count(body) FROM queue) +"
-                            " (SELECT count(body) FROM retained)"),
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM queue WHERE id >> 40 = 1"), 5);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM identifier"), 5);
+    assert_int_equal(fix_ask(f, "SELECT (SELECT sum(uses) FROM body) = (SELECT count(body) FROM queue) +"
+                                " (SELECT count(body) FROM retained)"),
                      1);
-    assert_int_equal(ask(f, "SELECT count(*) FROM body JOIN piece ON piece.id >> 16 = body.id"
-                            " WHERE uses = 0 OR size <> length(data)"),
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM body JOIN piece ON piece.id >> 16 = body.id"
+                                " WHERE uses = 0 OR size <> length(data)"),
                      0);
 }
 
