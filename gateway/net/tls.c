@@ -96,27 +96,32 @@ static int complain(char *error, size_t size, const char *file, const char *what
     return -EINVAL;
 }
 
-static int check_readable(const char *file, char *error, size_t size)
+/* Tells of all that cannot be read at once; NULL among the files: none. */
+static int check_readable(const char *const files[], size_t count, char *error, size_t size)
 {
-    FILE *f = fopen(file, "re");
+    size_t at = 0;
+    int err = 0;
 
-    if (!f) {
-        int err = -errno;
-        snprintf(error, size, "%s: cannot be read: %s", file, strerror(-err));
-        return err;
+    for (size_t i = 0; i < count; i++) {
+        FILE *f = files[i] ? fopen(files[i], "re") : NULL;
+        if (f)
+            fclose(f);
+        if (f || !files[i])
+            continue;
+        int why = errno;
+        if (at < size)
+            at += (size_t)snprintf(error + at, size - at, "%s%s: cannot be read: %s", err ? "; " : "",
+                                   files[i], strerror(why));
+        err = err ? err : -why;
     }
-    fclose(f);
-    return 0;
+    return err;
 }
 
 /* lenient: a bundle may contain certificates of kinds that mbedtls does not know. */
 static int load_certs(mbedtls_x509_crt *out, const char *file, bool lenient, char *error, size_t size)
 {
-    int err = check_readable(file, error, size);
+    int err = mbedtls_x509_crt_parse_file(out, file);
 
-    if (err)
-        return err;
-    err = mbedtls_x509_crt_parse_file(out, file);
     if (err < 0)
         return complain(error, size, file, "is not a PEM certificate", err);
     if (err > 0 && !lenient)
@@ -146,8 +151,6 @@ static int load_own(struct tls_context *t, const char *cert, const char *key, ch
 {
     int err = load_certs(&t->cert, cert, false, error, size);
 
-    if (!err)
-        err = check_readable(key, error, size);
     if (err)
         return err;
     err = parse_key(t, key);
@@ -165,12 +168,8 @@ static int load_own(struct tls_context *t, const char *cert, const char *key, ch
 
 static int load_ca(struct tls_context *t, const char *file, char *error, size_t size)
 {
-    bool system = !file;
-
-    if (system)
-        file = SYSTEM_CA;
     t->ca_file = mem_strdup(file);
-    int err = load_certs(&t->ca, file, system, error, size);
+    int err = load_certs(&t->ca, file, !strcmp(file, SYSTEM_CA), error, size);
     if (err)
         return err;
     mbedtls_ssl_conf_ca_chain(&t->config, &t->ca, NULL);
@@ -229,9 +228,12 @@ static int offer_tickets(struct tls_context *t, char *error, size_t size)
 
 int tls_server_new(struct tls_context **out, const struct tls_server_config *config, char *error, size_t size)
 {
+    const char *const files[] = {config->cert, config->key, config->client_ca};
     struct tls_context *t = context_new(true);
     int err = set_up(t, error, size);
 
+    if (!err)
+        err = check_readable(files, 3, error, size);
     if (!err)
         err = load_own(t, config->cert, config->key, error, size);
     if (!err)
@@ -256,13 +258,18 @@ static int set_alpn(struct tls_context *t, const char *alpn, char *error, size_t
 
 int tls_client_new(struct tls_context **out, const struct tls_client_config *config, char *error, size_t size)
 {
+    const char *ca = config->ca ? config->ca : SYSTEM_CA;
+    const char *key = config->key ? config->key : config->cert;
+    const char *const files[] = {ca, config->cert, config->key};
     struct tls_context *t = context_new(false);
     int err = set_up(t, error, size);
 
     if (!err)
-        err = load_ca(t, config->ca, error, size);
+        err = check_readable(files, 3, error, size);
+    if (!err)
+        err = load_ca(t, ca, error, size);
     if (!err && config->cert)
-        err = load_own(t, config->cert, config->key ? config->key : config->cert, error, size);
+        err = load_own(t, config->cert, key, error, size);
     if (!err && config->alpn)
         err = set_alpn(t, config->alpn, error, size);
     if (err) {

@@ -29,6 +29,9 @@ static void says_what_is_wrong_with_files(void **state)
     (void)state;
     server_error("none.pem", "right.key", NULL, "none.pem: cannot be read: No such file");
     server_error("right.pem", "none.key", NULL, "none.key: cannot be read: No such file");
+    server_error("none.pem", "none.key", "right.pem",
+                 "none.pem: cannot be read: No such file or directory; ");
+    server_error("right.pem", "right.key", "none.ca", "none.ca: cannot be read: No such file");
     server_error("broken.pem", "right.key", NULL, "broken.pem: is not a PEM certificate");
     server_error("right.key", "right.key", NULL, "right.key: is not a PEM certificate");
     server_error("right.pem", "right.pem", NULL, "right.pem: is not a PEM private key");
