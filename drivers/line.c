@@ -11,9 +11,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
-enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, TIMER_SLACK_NS = 1000 };
+enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, TIMER_SLACK_NS = 1000, LOOK_US = 1000000 };
 
 bool line_stopping(const struct line *l)
 {
@@ -34,6 +35,47 @@ static void on_one_line(char *text)
         *at = at[1] ? ' ' : 0;
 }
 
+static void set_facts(struct line *l, const struct port_facts *f)
+{
+    pthread_mutex_lock(&l->facts_lock);
+    l->facts = *f;
+    pthread_mutex_unlock(&l->facts_lock);
+}
+
+void line_facts(struct line *l, struct port_facts *out)
+{
+    pthread_mutex_lock(&l->facts_lock);
+    *out = l->facts;
+    pthread_mutex_unlock(&l->facts_lock);
+}
+
+void line_look(struct line *l, struct port *p)
+{
+    uint64_t now = clock_boot_us();
+
+    if (!p->facts.counted || now < l->looked_us + LOOK_US)
+        return;
+    l->looked_us = now;
+    port_facts_count(&p->facts, p->fd);
+    set_facts(l, &p->facts);
+}
+
+static void tell_open(struct line *l, const struct port *p)
+{
+    char text[384] = "";
+
+    set_facts(l, &p->facts);
+    if (p->facts.known)
+        port_facts_text(&p->facts, text, sizeof text);
+    log_info("line %s: open on %s%s%s%s", l->name, l->settings.spec, text[0] ? " (" : "", text,
+             text[0] ? ")" : "");
+    if (p->facts.parity_lost)
+        log_info("line %s: %s is a pseudo terminal and carries no parity", l->name, l->settings.spec);
+    if (p->facts.rs485_lost[0])
+        log_warn("line %s: the driver %s does not keep all of rs485: %s", l->name, p->facts.driver,
+                 p->facts.rs485_lost);
+}
+
 static void serve_one_port(struct line *l, bool *was_down, int *retry_ms)
 {
     struct port port;
@@ -41,12 +83,11 @@ static void serve_one_port(struct line *l, bool *was_down, int *retry_ms)
     int err = port_open(&port, &l->settings, why, sizeof why);
 
     if (!err) {
-        if (port.parity_lost)
-            log_info("line %s: %s is a pseudo terminal and carries no parity", l->name, l->settings.spec);
-        log_info("line %s: open on %s", l->name, l->settings.spec);
+        tell_open(l, &port);
         *was_down = false;
         *retry_ms = RETRY_FIRST_MS;
         err = l->ops->serve(l->arg, l, &port);
+        set_facts(l, &(struct port_facts){0});
         port_close(&port);
         snprintf(why, sizeof why, "%s was lost: %s", l->settings.spec, strerror(-err));
     }
@@ -133,6 +174,7 @@ int line_start(struct line *l, void (*wake)(void *arg), void *wake_arg)
         close_fds(l);
         return why;
     }
+    pthread_mutex_init(&l->facts_lock, NULL);
     mailbox_init(&l->mail, LINE_MAIL_MAX, wake, wake_arg);
     mailbox_init(&l->orders, LINE_ORDERS_MAX, on_order, l);
     atomic_init(&l->stopping, false);
@@ -164,5 +206,6 @@ void line_free(struct line *l)
 {
     mailbox_destroy(&l->mail);
     mailbox_destroy(&l->orders);
+    pthread_mutex_destroy(&l->facts_lock);
     close_fds(l);
 }

@@ -39,6 +39,9 @@ struct line {
     int wake_fd;  /* readable once the line is to stop */
     int order_fd; /* readable when there are orders */
     atomic_bool stopping, ended;
+    pthread_mutex_t facts_lock;
+    struct port_facts facts; /* of the port when it was last looked at */
+    uint64_t looked_us;
 };
 
 /* name, settings, ops and arg are set by the caller and live as long as the line. wake: from any thread, when
@@ -58,8 +61,13 @@ void line_free(struct line *l);
 /* Passes an order to the thread, which takes it between two exchanges. 0, or -EAGAIN when too many wait. */
 int line_order(struct line *l, struct list *order);
 
+/* What is known of its port; facts.known is false while none is open. Any thread. */
+void line_facts(struct line *l, struct port_facts *out);
+
 /* For the thread itself. */
 bool line_stopping(const struct line *l);
+/* Now and then while it serves a port: what the port counts is looked at once a second. */
+void line_look(struct line *l, struct port *p);
 void line_take_orders(struct line *l, struct list *out);
 
 #endif

@@ -13,6 +13,7 @@
 #include "drivers/command.h"
 #include "drivers/driver.h"
 #include "drivers/field.h"
+#include "drivers/port.h"
 #include "service.h"
 
 static const struct driver *driver_find(const char *protocol)
@@ -118,7 +119,9 @@ static void check_ports(struct conf *c)
         for (size_t k = 0; k < i; k++) {
             const struct conf_node *a = conf_at(root, "lines", k), *b = conf_at(root, "lines", i);
             const char *port = conf_string(a, "port"), *same = conf_string(b, "port");
-            if (port && same && port[0] == '/' && !strcmp(port, same))
+            const char *rest;
+            const struct port_kind *kind = port ? port_kind_of(port, &rest) : NULL;
+            if (kind && kind->tty && same && !strcmp(port, same))
                 conf_error(c, conf_get(b, "port"), "line %s already has port %s; a port belongs to one line",
                            a->name, port);
         }

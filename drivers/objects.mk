@@ -3,14 +3,17 @@
 # symbol, or symbol:prefix:CONFIG_X where X may leave it out.
 obj-y += drivers/command.o
 obj-y += drivers/field.o
+obj-y += drivers/gpio.o
 obj-y += drivers/ids.o
 obj-y += drivers/line.o
 obj-y += drivers/lines.o
 obj-y += drivers/port.o
+obj-y += drivers/port_facts.o
 obj-y += drivers/port_serial.o
 obj-y += drivers/port_tcp.o
 obj-y += drivers/publish.o
 obj-y += drivers/reading.o
+obj-y += drivers/rs485.o
 obj-y += drivers/schedule.o
 obj-$(CONFIG_SIM) += drivers/port_sim.o
 gen-y += drivers

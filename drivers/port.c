@@ -13,8 +13,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 const struct serial_format serial_formats[] = {
@@ -83,6 +85,7 @@ const struct port_kind port_path = {
     .what = "a path such as \"/dev/ttyS0\"",
     .open = open_path,
     .close = port_close_tty,
+    .tty = true,
 };
 
 static bool is_pty(const struct stat *st)
@@ -124,7 +127,7 @@ static int set_pty(struct port *p, const struct port_settings *s)
     t.c_cc[VTIME] = 0;
     cfsetispeed(&t, speed_of(s->baud));
     cfsetospeed(&t, speed_of(s->baud));
-    p->parity_lost = s->format->parity != 'N';
+    p->facts.parity_lost = s->format->parity != 'N';
     return tcsetattr(p->fd, TCSANOW, &t) ? -errno : 0;
 }
 
@@ -171,6 +174,10 @@ int port_open_tty(struct port *p, const struct port_settings *s, const char *pat
     if (err == -EBUSY)
         snprintf(error, size, "%s is in use by another program", path);
     if (!err)
+        port_facts_find(&p->facts, p->fd, path, "/sys");
+    if (!err)
+        err = rs485_open(p, &s->rs485, path, error, size);
+    if (!err)
         tcflush(p->fd, TCIOFLUSH);
     else
         port_close_tty(p);
@@ -179,6 +186,7 @@ int port_open_tty(struct port *p, const struct port_settings *s, const char *pat
 
 void port_close_tty(struct port *p)
 {
+    rs485_close(p);
     if (p->fd >= 0)
         ioctl(p->fd, TIOCNXCL);
     if (p->own)
@@ -186,4 +194,62 @@ void port_close_tty(struct port *p)
     else if (p->fd >= 0)
         close(p->fd);
     p->fd = -1;
+}
+
+/* ---- sending ---- */
+
+#define UNSENT_MOST_US 200000 /* so long after its time the last bit may still be on its way */
+
+static void sleep_until(uint64_t at_us)
+{
+    const struct timespec at = {(time_t)(at_us / 1000000), (long)(at_us % 1000000 * 1000)};
+
+    while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &at, NULL) == EINTR)
+        ;
+}
+
+/* Not before end_us, for what a driver says may be older than the frame; and not before the UART is empty,
+ * where the driver tells. */
+static void await_sent(int fd, uint64_t end_us, uint32_t char_us)
+{
+    unsigned state = 0;
+
+    sleep_until(end_us);
+    if (ioctl(fd, TIOCSERGETLSR, &state)) {
+        tcdrain(fd);
+        return;
+    }
+    while (!(state & TIOCSER_TEMT) && clock_boot_us() < end_us + UNSENT_MOST_US) {
+        sleep_until(clock_boot_us() + char_us / 8);
+        ioctl(fd, TIOCSERGETLSR, &state);
+    }
+}
+
+static int write_all(int fd, const void *data, size_t len)
+{
+    /* A frame is shorter than any tty's buffer, so a tty that takes only a part is not well. */
+    ssize_t sent = write(fd, data, len);
+
+    return sent == (ssize_t)len ? 0 : sent < 0 ? -errno : -EIO;
+}
+
+int port_send(struct port *p, const void *data, size_t len, uint32_t char_ns, uint64_t *at_us)
+{
+    const struct rs485_mode *mode = p->rs485.mode;
+    bool ours = mode && mode->drive;
+    int err = ours ? mode->drive(p, true) : 0;
+
+    if (ours && p->rs485.before_us)
+        sleep_until(clock_boot_us() + p->rs485.before_us);
+    if (!err)
+        err = write_all(p->fd, data, len);
+    *at_us = clock_boot_us() + (ours ? 0 : p->rs485.before_us);
+    if (!ours)
+        return err;
+    if (!err)
+        await_sent(p->fd, *at_us + (len * char_ns + 999) / 1000, char_ns / 1000);
+    if (!err && p->rs485.after_us)
+        sleep_until(clock_boot_us() + p->rs485.after_us);
+    int back = mode->drive(p, false);
+    return err ? err : back;
 }

@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #include "base/conf.h"
+#include "drivers/port_facts.h"
+#include "drivers/rs485.h"
 
 struct serial_format {
     const char *name; /* "8E1" */
@@ -26,14 +28,16 @@ struct port_settings {
     const char *spec; /* a path, or a kind's prefix and what follows */
     uint32_t baud;
     const struct serial_format *format;
+    struct rs485_settings rs485;
     const atomic_bool *give_up; /* an open that takes long ends when it becomes true; may be NULL */
 };
 
 struct port {
     int fd;
     const struct port_kind *kind;
-    bool parity_lost; /* a pty carries no parity */
-    void *own;        /* of the kind */
+    struct rs485 rs485;
+    struct port_facts facts;
+    void *own; /* of the kind */
 };
 
 struct port_kind {
@@ -45,6 +49,7 @@ struct port_kind {
     /* Sets p->fd and what is the kind's own. rest: behind the prefix. 0 or -E… with error in words. */
     int (*open)(struct port *p, const struct port_settings *s, const char *rest, char *error, size_t size);
     void (*close)(struct port *p);
+    bool tty;  /* it is a tty of this box, which may have a transceiver */
     bool file; /* rest is a file, taken from the folder of the file that names it */
 };
 
@@ -64,6 +69,11 @@ char *port_spec_resolve(const char *spec, const char *named_in);
 
 int port_open(struct port *p, const struct port_settings *s, char *error, size_t size);
 void port_close(struct port *p);
+
+/* Writes a whole frame, with the transceiver switched around it where that is ours to do: then it returns
+ * once the last bit has left. char_ns: of one character on the wire. *at_us: when the first bit left
+ * (clock_boot_us). 0, or -E… when the port is lost. */
+int port_send(struct port *p, const void *data, size_t len, uint32_t char_ns, uint64_t *at_us);
 
 /* For kinds: opens the tty at path for us alone and sets it. A pty by termios, everything else by
  * libserialport. */

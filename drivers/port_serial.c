@@ -134,7 +134,10 @@ static int usb_open(struct port *p, const struct port_settings *s, const char *r
     sp_free_port_list(list);
     if (found == 1)
         return port_open_tty(p, s, path, error, size);
-    snprintf(error, size, found ? "%s: %d adapters are this; add the serial number" : "%s: not plugged in",
+    snprintf(error, size,
+             found ? "%s: %d ports are this; add the serial number, or for one adapter with several ports "
+                     "take one's path in /dev/serial/by-id"
+                   : "%s: not plugged in",
              s->spec, found);
     return -ENODEV;
 }
@@ -145,4 +148,5 @@ const struct port_kind port_usb = {
     .check = usb_check,
     .open = usb_open,
     .close = port_close_tty,
+    .tty = true,
 };

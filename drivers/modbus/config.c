@@ -40,6 +40,7 @@ const struct conf_row modbus_rtu_line_rows[] = {
     {"baud", CONF_INT, .def = "19200", .min = 300, .max = 4000000, .help = "bits a second"},
     {"format", CONF_CHOICE, .def = "8E1", .choices = serial_format_names,
      .help = "data bits, parity, stop bits"},
+    {"rs485", CONF_GROUP, .def = "", .rows = rs485_rows, .help = "how the transceiver is switched"},
     {"order", CONF_CHOICE, .def = "ABCD", .choices = value_order_names,
      .help = "order of the bytes on the wire, A the most significant, for devices and points without their "
              "own"},
@@ -386,7 +387,11 @@ static void check_devices(struct conf *c, const struct driver_conf *line)
 
 void modbus_check_rtu(struct conf *c, const struct driver_conf *line)
 {
+    const char *rest;
+    const struct port_kind *kind = port_kind_of(conf_string(line->line, "port"), &rest);
+
     check_port(c, line->line);
+    rs485_check(c, conf_get(line->line, "rs485"), !kind || kind->tty);
     for (size_t i = 0; i < line->device_count; i++) {
         int64_t unit = conf_int(line->devices[i], "unit");
         if (!is_blank(line->devices[i], "unit") && (unit < 1 || unit > 247))

@@ -135,6 +135,7 @@ struct modbus_line *modbus_line_new(const struct driver_conf *line)
     m->port = port_spec_resolve(port->s, port->file);
     m->baud = (uint32_t)conf_int(n, "baud");
     m->format = &serial_formats[conf_int(n, "format")];
+    rs485_read(&m->rs485, conf_get(n, "rs485"));
     m->cost.timing = rtu_timing(m->baud, m->format->bits_per_char);
     m->holdoff_us = (uint32_t)conf_int(conf_get(n, "timing"), "holdoff") * 1000;
     m->slack_us = 100000; /* units have their slow moments, and USB adapters keep bytes back for 16 ms */

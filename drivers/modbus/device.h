@@ -50,6 +50,7 @@ struct modbus_line {
     unsigned in_flight; /* most requests that wait for their answers: 1 on a serial line */
     uint32_t baud;
     const struct serial_format *format;
+    struct rs485_settings rs485;
     struct plan_cost cost;
     uint32_t holdoff_us;
     uint32_t slack_us; /* of learnt response times */

@@ -53,7 +53,8 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     int err = poller_new(&r->poller, m);
     if (!err) {
         r->line.name = m->name;
-        r->line.settings = (struct port_settings){m->port, m->baud, m->format, NULL};
+        r->line.settings =
+            (struct port_settings){.spec = m->port, .baud = m->baud, .format = m->format, .rs485 = m->rs485};
         r->line.ops = &poller_ops;
         r->line.arg = r->poller;
         err = line_start(&r->line, field_wake, f);
@@ -111,6 +112,9 @@ static void status(void *line, cJSON *lines, cJSON *devices)
     cJSON_AddNumberToObject(o, "stray", (double)c->stray);
     cJSON_AddNumberToObject(o, "echoes", (double)c->echoes);
     cJSON_AddNumberToObject(o, "late_ms_most", (double)c->late_us_most / 1000);
+    struct port_facts facts;
+    line_facts(&r->line, &facts);
+    port_facts_status(&facts, o);
 }
 
 const struct driver driver_modbus_rtu = {

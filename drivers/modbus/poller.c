@@ -279,7 +279,7 @@ void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, str
 
 struct tty {
     struct line *line;
-    int fd;
+    struct port *port;
 };
 
 static uint64_t tty_now(void *arg)
@@ -292,14 +292,14 @@ static int tty_run(void *arg, struct exchange *x)
 {
     const struct tty *t = arg;
 
-    return rtu_run(x, t->fd, t->line->wake_fd);
+    return rtu_run(x, t->port, t->line->wake_fd);
 }
 
 static int tty_listen(void *arg, struct exchange *x, uint64_t until_us)
 {
     const struct tty *t = arg;
 
-    return rtu_listen(x, t->fd, t->line->wake_fd, t->line->order_fd, until_us);
+    return rtu_listen(x, t->port, t->line->wake_fd, t->line->order_fd, until_us);
 }
 
 static void tty_take_orders(void *arg, struct list *out)
@@ -312,12 +312,14 @@ static const struct poller_io tty_io = {tty_now, tty_run, tty_listen, tty_take_o
 static int serve(void *arg, struct line *l, struct port *port)
 {
     struct poller *p = arg;
-    struct tty tty = {l, port->fd};
+    struct tty tty = {l, port};
     int err = 0;
 
     poller_open(p, &tty_io, &tty, &l->mail);
-    while (!err && !line_stopping(l))
+    while (!err && !line_stopping(l)) {
         err = poller_step(p);
+        line_look(l, port);
+    }
     polls_drop(&p->polls);
     return line_stopping(l) ? 0 : err;
 }

@@ -92,17 +92,14 @@ int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len)
     return -EBADMSG;
 }
 
-/* A request is shorter than any tty's buffer, so a tty that takes only a part is not well. */
-static int send_request(struct exchange *x, int tty_fd)
+static int send_request(struct exchange *x, struct port *port)
 {
-    ssize_t sent = write(tty_fd, x->frame, x->frame_len);
+    uint64_t at_us;
+    int err = port_send(port, x->frame, x->frame_len, x->timing.char_ns, &at_us);
 
-    if (sent < 0)
-        return -errno;
-    if (sent != (ssize_t)x->frame_len)
-        return -EIO;
-    exchange_sent(x, clock_boot_us());
-    return 0;
+    if (!err)
+        exchange_sent(x, at_us);
+    return err;
 }
 
 static int take_bytes(struct exchange *x, int tty_fd)
@@ -142,27 +139,27 @@ static int rest(const struct exchange *x, int stop_fd)
     return until_us > clock_boot_us() ? wait_for_bytes(-1, stop_fd, -1, until_us) : 0;
 }
 
-int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
+int rtu_run(struct exchange *x, struct port *port, int stop_fd)
 {
     for (;;) {
         uint64_t until_us;
         /* The time first: what has not come by then is not there. The other way round a thread that was put
          * aside between the two would find a gap where bytes are waiting. */
         uint64_t now = clock_boot_us();
-        int err = take_bytes(x, tty_fd);
+        int err = take_bytes(x, port->fd);
         if (err)
             return err;
         switch (exchange_step(x, now, &until_us)) {
         case EXCHANGE_DONE:
             return 0;
         case EXCHANGE_SEND:
-            err = send_request(x, tty_fd);
+            err = send_request(x, port);
             break;
         case EXCHANGE_WAIT:
         case EXCHANGE_IDLE:
             err = rest(x, stop_fd);
             if (!err)
-                err = wait_for_bytes(tty_fd, stop_fd, -1, until_us);
+                err = wait_for_bytes(port->fd, stop_fd, -1, until_us);
             break;
         }
         if (err)
@@ -170,17 +167,17 @@ int rtu_run(struct exchange *x, int tty_fd, int stop_fd)
     }
 }
 
-int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, int order_fd, uint64_t until_us)
+int rtu_listen(struct exchange *x, struct port *port, int stop_fd, int order_fd, uint64_t until_us)
 {
     for (;;) {
         uint64_t wake_us, now = clock_boot_us();
-        int err = take_bytes(x, tty_fd);
+        int err = take_bytes(x, port->fd);
         if (err)
             return err;
         exchange_step(x, now, &wake_us);
         if (now >= until_us)
             return 0;
-        err = wait_for_bytes(tty_fd, stop_fd, order_fd, wake_us && wake_us < until_us ? wake_us : until_us);
+        err = wait_for_bytes(port->fd, stop_fd, order_fd, wake_us && wake_us < until_us ? wake_us : until_us);
         if (err)
             return err < 0 ? err : 0;
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "drivers/modbus/exchange.h"
+#include "drivers/port.h"
 
 struct rtu;
 
@@ -24,10 +25,10 @@ int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len);
 
 /* Runs the exchange that has begun to its end. 0; -ECANCELED when stop_fd became readable; another -E… when
  * the tty is lost. */
-int rtu_run(struct exchange *x, int tty_fd, int stop_fd);
+int rtu_run(struct exchange *x, struct port *port, int stop_fd);
 
 /* Listens until until_us or until order_fd is readable, so that what comes unasked is counted and does not
  * wait for the next exchange. */
-int rtu_listen(struct exchange *x, int tty_fd, int stop_fd, int order_fd, uint64_t until_us);
+int rtu_listen(struct exchange *x, struct port *port, int stop_fd, int order_fd, uint64_t until_us);
 
 #endif

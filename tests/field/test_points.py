@@ -192,3 +192,29 @@ def test_forbidden_registers_are_never_asked_for(tmp_path, ending):
     daemon.configure(conf([line("sim:line.sim", more=FAST)], [device("d", 1, points, more='limits = { forbidden = ("holding:2", "holding:100-119"); };')]))
     daemon.reload()
     assert watcher.wait("d/data/g", lambda p: "q" not in p)["v"] == {"a": 7, "b": 8}
+
+
+@pytest.mark.parametrize("text, says", [
+    ('rs485 = { mode = "kernal"; };', 'did you mean "kernel"'),
+    ('rs485 = { mode = "gpio"; };', 'needs the line, as in gpio = "gpiochip0:17"'),
+    ('rs485 = { mode = "gpio"; gpio = "gpiochip0"; };', '"gpiochip0" is no line'),
+    ('rs485 = { mode = "gpio"; gpio = "gpiochip0:1"; rts_on_send = true; };', 'rts_on_send goes with mode = "kernel" or mode = "rts"'),
+    ('rs485 = { mode = "rts"; terminate = true; };', 'terminate goes with mode = "kernel", not with "rts"'),
+    ('rs485 = { delay_after = "1ms"; };', 'delay_after goes with mode = "kernel" or mode = "rts" or mode = "gpio", not with "none"'),
+    ('rs485 = { mode = "rts"; delay_after = "1s"; };', "delay_after"),
+])
+def test_an_rs485_mode_that_cannot_be_meant_is_refused(tmp_path, text, says):
+    code, out = check(tmp_path, conf([line("/dev/ttyS7", more=text)], [device("d", 1, [point("x", "holding:0", "int16")])]))
+    assert code == 1 and says in out and "c.conf:3" in out, out
+
+
+def test_a_port_without_a_tty_has_no_transceiver(tmp_path):
+    for port in ("rtu+tcp:127.0.0.1:4001", "sim:line.sim"):
+        (tmp_path / "line.sim").write_text("stations = ( );")
+        code, out = check(tmp_path, conf([line(port, more='rs485 = { mode = "rts"; };')], []))
+        assert code == 1 and "no transceiver of ours to switch" in out, out
+
+
+def test_an_adapter_belongs_to_one_line(tmp_path):
+    code, out = check(tmp_path, conf([line("usb:0403:6001:A", "a"), line("usb:0403:6001:A", "b")], []))
+    assert code == 1 and "line a already has port usb:0403:6001:A" in out, out

@@ -103,7 +103,7 @@ static void open_world(struct world *w, const char *port)
     conf_free(w->conf); /* the line does not need it any more */
     assert_int_equal(poller_new(&w->poller, w->m), 0);
     w->line = (struct line){.name = w->m->name,
-                            .settings = {w->m->port, w->m->baud, w->m->format, NULL},
+                            .settings = {.spec = w->m->port, .baud = w->m->baud, .format = w->m->format},
                             .ops = &poller_ops,
                             .arg = w->poller};
     assert_int_equal(line_start(&w->line, wake, NULL), 0);
