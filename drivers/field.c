@@ -242,6 +242,11 @@ void field_publish_alarm(struct field *f, const struct field_alarm *a)
     cJSON_AddNumberToObject(what, "limit", a->limit);
     if (a->unit)
         cJSON_AddStringToObject(what, "unit", a->unit);
+    if (a->quality != QUALITY_GOOD) {
+        value.len = 0;
+        quality_print(&value, a->quality, 0);
+        cJSON_AddStringToObject(what, "q", (const char *)value.data);
+    }
     buf_free(&value);
     publish_json(f, mem_format("%s/event/alarm", f->gw->root), what, false);
 }

@@ -62,6 +62,7 @@ struct field_alarm {
     bool active;
     double limit;
     const struct value *value;
+    enum quality quality;
     uint64_t at_us; /* CLOCK_BOOTTIME */
 };
 void field_publish_alarm(struct field *f, const struct field_alarm *a);

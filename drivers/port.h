@@ -49,8 +49,9 @@ struct port_kind {
     /* Sets p->fd and what is the kind's own. rest: behind the prefix. 0 or -E… with error in words. */
     int (*open)(struct port *p, const struct port_settings *s, const char *rest, char *error, size_t size);
     void (*close)(struct port *p);
-    bool tty;  /* it is a tty of this box, which may have a transceiver */
-    bool file; /* rest is a file, taken from the folder of the file that names it */
+    bool simulated; /* what answers is no device */
+    bool tty;       /* it is a tty of this box, which may have a transceiver */
+    bool file;      /* rest is a file, taken from the folder of the file that names it */
 };
 
 extern const struct port_kind *const port_kinds[]; /* generated; ends with NULL */

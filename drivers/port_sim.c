@@ -56,5 +56,6 @@ const struct port_kind port_sim = {
     .check = check_sim,
     .open = open_sim,
     .close = close_sim,
+    .simulated = true,
     .file = true,
 };

@@ -49,7 +49,7 @@ static bool has_changed(const struct publish_point *spec, const struct reading_p
 {
     if (was->quality != is->quality || was->detail != is->detail)
         return true;
-    if (is->quality != QUALITY_GOOD || same_value(&was->value, &is->value))
+    if (!quality_has_value(is->quality) || same_value(&was->value, &is->value))
         return false;
     double a = value_number(&was->value), b = value_number(&is->value);
     double deadband = fmax(spec->deadband, spec->deadband_percent / 100 * fabs(a));
@@ -112,7 +112,7 @@ static void step_alarms(struct publisher *p, size_t index, const struct reading_
 {
     const struct alarm_spec *s = &p->specs[index]->alarm;
 
-    if (!s->on || point->quality != QUALITY_GOOD)
+    if (!s->on || !quality_has_value(point->quality))
         return;
     for (enum alarm_level l = 0; l < ALARM_COUNT; l++) {
         struct alarm_state *state = &p->alarms[index][l];
@@ -126,6 +126,7 @@ static void step_alarms(struct publisher *p, size_t index, const struct reading_
                                                             .active = state->active,
                                                             .limit = s->limit[l],
                                                             .value = &point->value,
+                                                            .quality = point->quality,
                                                             .unit = p->specs[index]->unit,
                                                             .at_us = now_us});
     }

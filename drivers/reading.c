@@ -55,11 +55,11 @@ static void put_value(struct buf *out, const struct value *v)
 
 static void put_point(struct buf *out, const struct reading_point *p)
 {
-    bool good = p->quality == QUALITY_GOOD;
+    bool good = p->quality == QUALITY_GOOD, valued = quality_has_value(p->quality);
 
     put_text(out, p->name);
-    buf_u8(out, (uint8_t)((good ? (unsigned)p->value.kind : HAS_QUALITY) | (p->lag_ms ? HAS_LAG : 0) |
-                          (p->unit ? HAS_UNIT : 0)));
+    buf_u8(out, (uint8_t)((valued ? (unsigned)p->value.kind : 0) | (good ? 0 : HAS_QUALITY) |
+                          (p->lag_ms ? HAS_LAG : 0) | (p->unit ? HAS_UNIT : 0)));
     if (!good) {
         buf_u8(out, (uint8_t)p->quality);
         buf_u8(out, p->detail);
@@ -68,7 +68,7 @@ static void put_point(struct buf *out, const struct reading_point *p)
         buf_u32(out, p->lag_ms);
     if (p->unit)
         put_text(out, p->unit);
-    if (good)
+    if (valued)
         put_value(out, &p->value);
 }
 
@@ -193,10 +193,15 @@ double value_number(const struct value *v)
     return NAN;
 }
 
+bool quality_has_value(enum quality q)
+{
+    return q == QUALITY_GOOD || q == QUALITY_SIMULATED;
+}
+
 void quality_print(struct buf *out, enum quality q, uint8_t detail)
 {
-    static const char *const names[QUALITY_COUNT] = {"good",         "timeout", "crc",     "exception",
-                                                     "out of range", "busy",    "skipped", "stale"};
+    static const char *const names[QUALITY_COUNT] = {"good", "timeout", "crc",   "exception", "out of range",
+                                                     "busy", "skipped", "stale", "simulated"};
 
     buf_printf(out, "%s", q < QUALITY_COUNT ? names[q] : "unknown");
     if (q == QUALITY_EXCEPTION)
@@ -343,7 +348,7 @@ static bool in_part(const struct point *p, enum part part)
 {
     switch (part) {
     case PART_VALUES:
-        return p->quality == QUALITY_GOOD;
+        return quality_has_value(p->quality);
     case PART_QUALITIES:
         return p->quality != QUALITY_GOOD;
     case PART_LAGS:
@@ -416,10 +421,11 @@ void reading_json_point(struct buf *out, struct bytes record, bool offset_known,
     }
     h.taken_us += (uint64_t)p.lag_ms * 1000;
     print_head(out, &h, offset_known, wall_offset_us);
-    if (p.quality == QUALITY_GOOD) {
+    if (quality_has_value(p.quality)) {
         buf_printf(out, ",\"v\":");
         value_print(out, &p.value);
-    } else {
+    }
+    if (p.quality != QUALITY_GOOD) {
         buf_printf(out, ",\"q\":");
         print_quality(out, &p);
     }

@@ -46,12 +46,13 @@ enum quality {
     QUALITY_BUSY,      /* the line never fell silent */
     QUALITY_SKIPPED,   /* not asked for, because the device had just fallen silent */
     QUALITY_STALE,     /* no answer for several polls; said once */
+    QUALITY_SIMULATED, /* a value, but of a simulated line */
     QUALITY_COUNT,
 };
 
 struct reading_point {
     const char *name, *unit; /* unit: NULL for none */
-    struct value value;      /* published only when the quality is good */
+    struct value value;      /* published only when the quality has one */
     enum quality quality;
     uint8_t detail;
     uint32_t lag_ms; /* its exchange ended so long after taken_us */
@@ -64,6 +65,9 @@ struct reading {
     const struct reading_point *points;
     size_t point_count;
 };
+
+/* True when there is a value to publish beside the quality. */
+bool quality_has_value(enum quality q);
 
 /* Text of a quality: "timeout", "exception 2". */
 void quality_print(struct buf *out, enum quality q, uint8_t detail);
@@ -84,7 +88,7 @@ void reading_json(struct buf *out, struct bytes record, bool offset_known, int64
 /* {"t":…,"n":…,"v":21.5,"u":"Cel"} or {"t":…,"n":…,"q":"timeout"} of a record's first point. */
 void reading_json_point(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
 
-/* The value alone; nothing when it is not good. */
+/* The value alone; nothing when it is not good: there is no place to say so. */
 void reading_plain_point(struct buf *out, struct bytes record, bool offset_known, int64_t wall_offset_us);
 
 /* n of a record: boot × 2^32 + count. */

@@ -311,6 +311,21 @@ static void check_points(const struct checked *k)
     free(points);
 }
 
+/* A bare value has no place to say that no device gave it. */
+static void check_simulated(struct conf *c, const struct conf_node *line, const struct conf_node *group)
+{
+    const struct conf_node *port = conf_get(line, "port");
+    const char *rest;
+    const struct port_kind *kind = port && port->s ? port_kind_of(port->s, &rest) : NULL;
+
+    if (kind && kind->simulated && conf_int(group, "payload") == PAYLOAD_PLAIN)
+        conf_warn(
+            c, conf_get(group, "payload"),
+            "nothing of group %s is published: line %s is simulated, and payload = \"plain\" has no place "
+            "to say so; try it with \"point\"",
+            group->name, line->name);
+}
+
 static void check_times(struct conf *c, const struct conf_node *group)
 {
     const struct conf_node *faster = conf_get(group, "alarm_every"), *beat = conf_get(group, "heartbeat");
@@ -372,6 +387,7 @@ static void check_device(struct conf *c, const struct conf_node *line, const str
         const struct conf_node *group = conf_at(device, "groups", i);
         check_points(&(struct checked){c, line, device, group, &limits});
         check_times(c, group);
+        check_simulated(c, line, group);
         for (size_t k = 0; k < conf_count(group, "points"); k++)
             check_writable(c, device, conf_at(group, "points", k));
     }

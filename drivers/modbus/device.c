@@ -133,6 +133,8 @@ struct modbus_line *modbus_line_new(const struct driver_conf *line)
     struct modbus_line *m = new_line(line);
 
     m->port = port_spec_resolve(port->s, port->file);
+    const char *rest;
+    m->simulated = port_kind_of(m->port, &rest)->simulated;
     m->baud = (uint32_t)conf_int(n, "baud");
     m->format = &serial_formats[conf_int(n, "format")];
     rs485_read(&m->rs485, conf_get(n, "rs485"));

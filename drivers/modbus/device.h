@@ -47,6 +47,7 @@ struct modbus_device {
 
 struct modbus_line {
     char *name, *port;  /* port: with the file of a simulated line made absolute */
+    bool simulated;     /* no device answers: nothing that is read is good */
     unsigned in_flight; /* most requests that wait for their answers: 1 on a serial line */
     uint32_t baud;
     const struct serial_format *format;

@@ -377,6 +377,8 @@ static void take_block(struct polls *p, struct poll *poll, const struct modbus_r
         to->lag_ms = (uint32_t)(r->ended_us > poll->taken_us ? (r->ended_us - poll->taken_us) / 1000 : 0);
         if (!read_point(&g->points[i], b, r->data, texts, &to->value))
             to->quality = QUALITY_RANGE;
+        else if (p->m->simulated)
+            to->quality = QUALITY_SIMULATED;
     }
 }
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import paho.mqtt.client as mqtt
-from daemon import SLUICECTL, SLUICED, Process, Sluiced, wait_for
+from daemon import SIM as SLUICE_SIM, SLUICECTL, SLUICED, Process, Sluiced, wait_for
 
 SLAVE = """
 import sys
@@ -99,9 +99,18 @@ FAST = 'baud = 115200; format = "8N1"; timing = { response = "250ms"; holdoff = 
 X = point("x", "holding:0", "int16", "scale = 0.1; ")
 
 
+def simulated(folder, ending, text):
+    """A line behind a tty, as a real one is: what is read of a port "sim:" is never good."""
+    (folder / "line.sim").write_text(text)
+    sim = ending(Process([SLUICE_SIM, folder / "line.sim", "--link", folder / "tty"], folder / "sim.log").start())
+    wait_for(lambda: (folder / "tty").exists() or not sim.running(), what="sluice-sim")
+    assert sim.running(), sim.log()
+    return folder / "tty"
+
+
 def site(folder, ending, devices, faults="", more=FAST, lines=None):
-    (folder / "line.sim").write_text(SIM % faults)
-    daemon = ending(Sluiced(folder, conf(lines or [line("sim:line.sim", more=more)], devices))).start()
+    tty = simulated(folder, ending, SIM % faults)
+    daemon = ending(Sluiced(folder, conf(lines or [line(tty, more=more)], devices))).start()
     return daemon, ending(Watcher(daemon))
 
 

@@ -77,6 +77,25 @@ static void what_is_all_good_has_no_q(void **state)
         "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":{},\"q\":{\"power\":\"timeout\"}}");
 }
 
+static void a_simulated_value_says_so_wherever_it_can(void **state)
+{
+    const struct reading_point both[] = {
+        {.name = "a", .value = {.kind = VALUE_UINT, .u = 7}, .quality = QUALITY_SIMULATED, .unit = "kW"},
+        {.name = "b", .value = {.kind = VALUE_UINT, .u = 8}, .quality = QUALITY_TIMEOUT}};
+    struct reading r = sample;
+
+    (void)state;
+    r.points = both;
+    r.point_count = 2;
+    assert_string_equal(json(reading_json, &r, true, OFFSET),
+                        "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":{\"a\":7},"
+                        "\"q\":{\"a\":\"simulated\",\"b\":\"timeout\"}}");
+    assert_string_equal(
+        json(reading_json_point, &r, true, OFFSET),
+        "{\"t\":\"2026-11-22T08:12:00.123Z\",\"n\":8589934999,\"v\":7,\"q\":\"simulated\",\"u\":\"kW\"}");
+    assert_string_equal(json(reading_plain_point, &r, true, OFFSET), "");
+}
+
 static void an_unset_clock_is_told(void **state)
 {
     struct reading r = sample;
@@ -217,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_group_is_one_object),
         cmocka_unit_test(what_is_all_good_has_no_q),
+        cmocka_unit_test(a_simulated_value_says_so_wherever_it_can),
         cmocka_unit_test(an_unset_clock_is_told),
         cmocka_unit_test(a_point_is_one_value_with_its_own_time),
         cmocka_unit_test(a_point_has_a_unit_and_may_be_a_bare_value),
