@@ -16,6 +16,7 @@
 struct cJSON;
 struct command;
 struct field;
+struct modbus_raw;
 
 /* A line of the configuration and the devices that name it. */
 struct driver_conf {
@@ -43,6 +44,9 @@ struct driver {
     /* Writes a point of one of its devices (command.h): NULL, and command_done follows; or why it does not.
      * command_not_mine: the device is another's. only_check: has no effects. May be NULL. */
     const char *(*command)(void *line, struct command *c, bool only_check);
+    /* Sends a request that others have made (modbus/raw.h), which tells what it returns. NULL: this is no
+     * Modbus. */
+    int (*raw)(void *line, struct modbus_raw *raw);
     /* Publishes what threads brought. NULL: there are none. */
     void (*take)(void *line);
     void (*stop)(void *line);    /* begins to end */

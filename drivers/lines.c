@@ -13,6 +13,7 @@
 #include "drivers/command.h"
 #include "drivers/driver.h"
 #include "drivers/field.h"
+#include "drivers/lines.h"
 #include "drivers/port.h"
 #include "service.h"
 
@@ -280,6 +281,19 @@ static const char *give(struct command *c, bool only_check)
             return why;
     }
     return command_not_mine;
+}
+
+int lines_raw(const char *line, struct modbus_raw *raw)
+{
+    if (!self.started || self.closing)
+        return -ENOENT;
+    list_for(it, &self.lines)
+    {
+        struct running *r = list_entry(it, struct running, link);
+        if (!strcmp(r->name, line))
+            return r->driver->raw ? r->driver->raw(r->line, raw) : -ENOTSUP;
+    }
+    return -ENOENT;
 }
 
 static void take_all(struct field *f)

@@ -119,6 +119,7 @@ static struct modbus_line *new_line(const struct driver_conf *line)
     m->name = mem_strdup(conf_string(n, "name"));
     m->in_flight = 1;
     m->cost.turnaround_us = (uint32_t)conf_int(timing, "turnaround") * 1000;
+    m->response_us = (uint32_t)conf_int(timing, "response") * 1000;
     m->limits = dead_of(conf_get(n, "dead"));
     m->device_count = line->device_count;
     m->devices = mem_alloc((m->device_count + 1) * sizeof *m->devices);
@@ -184,6 +185,16 @@ void modbus_line_free(struct modbus_line *m)
 }
 
 /* ---- of it ---- */
+
+bool modbus_group_may_cut(const struct modbus_group *g, enum modbus_table table, unsigned address)
+{
+    for (size_t i = 0; i < g->point_count; i++) {
+        const struct modbus_point *m = &g->points[i];
+        if (m->table == table && m->address < address && address < m->address + (unsigned)m->count)
+            return false;
+    }
+    return true;
+}
 
 /* FNV-1a: the same in every run, which the keyed hash of maps is not. */
 static void mix(uint64_t *hash, uint64_t value)

@@ -53,6 +53,7 @@ struct modbus_line {
     const struct serial_format *format;
     struct rs485_settings rs485;
     struct plan_cost cost;
+    uint32_t response_us; /* of units that are no device */
     uint32_t holdoff_us;
     uint32_t slack_us; /* of learnt response times */
     struct schedule_limits limits;
@@ -72,6 +73,9 @@ struct plan_limits modbus_limits_of(const struct conf_node *device);
 void modbus_plan_make(struct modbus_plan *out, const struct plan_cost *cost, const struct plan_limits *limits,
                       const struct modbus_group *g);
 void modbus_plan_free(struct modbus_plan *plan);
+
+/* True when no point of the group lies on both sides of the address. */
+bool modbus_group_may_cut(const struct modbus_group *g, enum modbus_table table, unsigned address);
 
 /* Tells the points and limits of two configurations of a device apart. */
 uint64_t modbus_device_shape(const struct modbus_device *d);

@@ -30,6 +30,11 @@ static const char *command(void *line, struct command *c, bool only_check)
     return modbus_front_command(&((struct rtu_line *)line)->front, c, only_check);
 }
 
+static int raw(void *line, struct modbus_raw *raw)
+{
+    return modbus_front_raw(&((struct rtu_line *)line)->front, raw);
+}
+
 static int order(void *arg, struct list *order)
 {
     return line_order(arg, order);
@@ -98,6 +103,7 @@ static void end(void *line)
     for (struct list *it; (it = list_pop(&left));)
         free(list_entry(it, struct modbus_order, link));
     modbus_front_end_orders(&r->front);
+    modbus_front_end_raws(&r->front);
     line_free(&r->line);
     release(r);
 }
@@ -127,6 +133,7 @@ const struct driver driver_modbus_rtu = {
     .predict = predict,
     .start = start,
     .command = command,
+    .raw = raw,
     .take = take,
     .stop = stop,
     .stopped = stopped,

@@ -30,6 +30,11 @@ static const char *command(void *line, struct command *c, bool only_check)
     return modbus_front_command(&((struct tcp_line *)line)->front, c, only_check);
 }
 
+static int raw(void *line, struct modbus_raw *raw)
+{
+    return modbus_front_raw(&((struct tcp_line *)line)->front, raw);
+}
+
 static int order(void *arg, struct list *order)
 {
     struct tcp_line *l = arg;
@@ -70,6 +75,7 @@ static void end(void *line)
     stop(line);
     take(line);
     modbus_front_end_orders(&l->front);
+    modbus_front_end_raws(&l->front);
     mailbox_destroy(&l->mail);
     modbus_front_free(&l->front);
     free(l);
@@ -98,6 +104,7 @@ const struct driver driver_modbus_tcp = {
     .predict = predict,
     .start = start,
     .command = command,
+    .raw = raw,
     .take = take,
     .stop = stop,
     .stopped = stopped,

@@ -42,6 +42,7 @@ void exchange_sent(struct exchange *x, uint64_t now_us)
     x->noise = 0;
     x->echoes_before = x->counts.echoes;
     judge_expect(&x->judge, (struct bytes){x->frame, x->frame_len}, x->reply_len);
+    x->judge.echo_unknown = !x->echo_known;
     x->state = STATE_REPLY;
 }
 
@@ -124,8 +125,7 @@ static void on_answer(struct exchange *x, const struct judge_event *e)
         listen_on(x, EXCHANGE_EXCEPTION, e->last_us);
         return;
     }
-    if (!exception)
-        learn_echo(x);
+    learn_echo(x);
     finish(x, exception ? EXCHANGE_EXCEPTION : EXCHANGE_OK, e->last_us);
 }
 
@@ -205,7 +205,8 @@ static enum exchange_what step_silence(struct exchange *x, uint64_t now_us, uint
 /* A frame that has begun in time may end; it cannot take longer than the longest frame does. */
 static uint64_t reply_deadline(const struct exchange *x)
 {
-    uint64_t latest = x->deadline_us + rtu_wire_us(&x->timing, x->reply_len) + x->timing.gap_us;
+    size_t most = x->reply_len ? x->reply_len : RTU_FRAME_MAX;
+    uint64_t latest = x->deadline_us + rtu_wire_us(&x->timing, most) + x->timing.gap_us;
     uint64_t wake = judge_wake_us(&x->judge);
 
     if (wake <= x->deadline_us)

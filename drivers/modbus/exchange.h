@@ -33,7 +33,7 @@ enum exchange_verdict {
 
 struct exchange_request {
     struct bytes frame; /* with CRC; copied */
-    size_t reply_len;   /* of a data reply, with unit and CRC */
+    size_t reply_len;   /* of a data reply, with unit and CRC; 0: nobody knows (judge.h) */
     uint32_t response_us, holdoff_us;
 };
 

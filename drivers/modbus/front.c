@@ -81,7 +81,7 @@ static void take_line(struct modbus_front *r, const struct modbus_post *post)
 static void take_one(struct modbus_front *r, struct modbus_post *post)
 {
     r->counts = post->line;
-    if (post->kind != POST_LINE)
+    if (post->kind < POST_RAW)
         r->devices[post->device].counts = post->unit;
     switch (post->kind) {
     case POST_READING:
@@ -95,6 +95,9 @@ static void take_one(struct modbus_front *r, struct modbus_post *post)
         break;
     case POST_ORDER:
         modbus_front_took(r, post->order);
+        break;
+    case POST_RAW:
+        modbus_front_took_raw(r, post->order);
         break;
     case POST_LINE:
         take_line(r, post);
@@ -140,6 +143,7 @@ void modbus_front_init(struct modbus_front *r, struct field *f, struct modbus_li
 
     *r = (struct modbus_front){.field = f, .m = m, .since_us = clock_boot_us()};
     list_init(&r->orders);
+    list_init(&r->raws);
     r->devices = mem_alloc((r->m->device_count + 1) * sizeof *r->devices);
     for (size_t i = 0; i < r->m->device_count; i++)
         init_device(r, &r->m->devices[i], &r->devices[i]);
@@ -203,6 +207,7 @@ static cJSON *add_line(const struct modbus_front *r, const char *protocol, cJSON
     cJSON_AddNumberToObject(o, "load", r->counts.load);
     cJSON_AddNumberToObject(o, "predicted_load", r->predicted_load);
     add_counts(o, &r->counts);
+    cJSON_AddNumberToObject(o, "raw", (double)r->counts.raw);
     cJSON_AddItemToArray(lines, o);
     return o;
 }

@@ -28,6 +28,8 @@ struct modbus_front {
     struct modbus_line *m;
     struct modbus_front_device *devices; /* as m->devices */
     struct list orders;                  /* of struct pending: handed to the line */
+    struct list raws;                    /* of struct modbus_raw: the same */
+    size_t raw_count;
     /* Passes an order (its link) to the line. 0, or -EAGAIN. Set by the owner. */
     int (*order)(void *arg, struct list *order);
     void *order_arg;
@@ -49,6 +51,11 @@ void modbus_front_take(struct modbus_front *r, struct mailbox *mail);
 const char *modbus_front_command(struct modbus_front *r, struct command *c, bool only_check);
 /* The line is done with an order, which stays the caller's. */
 void modbus_front_took(struct modbus_front *r, const struct modbus_order *order);
+/* struct driver's raw. */
+int modbus_front_raw(struct modbus_front *r, struct modbus_raw *raw);
+void modbus_front_took_raw(struct modbus_front *r, const struct modbus_order *order);
+/* As modbus_front_end_orders. */
+void modbus_front_end_raws(struct modbus_front *r);
 /* The line has ended and its mailbox is taken: orders without a result will never have one. */
 void modbus_front_end_orders(struct modbus_front *r);
 

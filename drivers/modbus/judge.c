@@ -90,13 +90,15 @@ static size_t mirrored(const struct judge *j)
 
 static bool answer_equals_request(const struct judge *j)
 {
-    return mirrored(j) && j->reply_len == j->request_len;
+    return !j->reply_len || (mirrored(j) && j->reply_len == j->request_len);
 }
 
 /* True while what looks like such an answer is the echo, which comes first. */
 static bool echo_is_due(const struct judge *j)
 {
-    return answer_equals_request(j) && j->echoing && !j->echoed;
+    bool echoing = j->echoing || (!j->reply_len && j->echo_unknown);
+
+    return answer_equals_request(j) && echoing && !j->echoed;
 }
 
 /* True when the bytes behind unit and function, as far as they are there, are those of a data reply. */
@@ -104,6 +106,8 @@ static bool starts_right(const struct judge *j, const uint8_t *p, size_t len)
 {
     size_t mirror = mirrored(j);
 
+    if (!j->reply_len)
+        return true;
     if (mirror)
         return !memcmp(p, j->request, len < mirror ? len : mirror);
     return len < 3 || p[2] == j->reply_len - 5;
@@ -116,9 +120,26 @@ static size_t reply_at(const struct judge *j, const uint8_t *p, size_t len)
         return 0;
     if (p[1] & 0x80)
         return crc_good(p, EXCEPTION_LEN) ? EXCEPTION_LEN : 0;
-    if (len < j->reply_len || !starts_right(j, p, len) || echo_is_due(j))
+    if (!j->reply_len || len < j->reply_len || !starts_right(j, p, len) || echo_is_due(j))
         return 0;
     return crc_good(p, j->reply_len) ? j->reply_len : 0;
+}
+
+/* All that is there behind the first bytes, when that is an answer of unknown length; 0: it is not (yet). */
+static size_t open_reply(const struct judge *j, size_t skip)
+{
+    const uint8_t *p = j->rx + skip;
+    size_t len = j->len - skip;
+
+    if (j->reply_len || len < 4 || len > RTU_FRAME_MAX || !head_is_ours(j, p, len) || p[1] & 0x80)
+        return 0;
+    if (!crc_good(p, len))
+        return 0;
+    /* A zero behind a frame leaves its CRC good, and is what a transmitter that is switched off leaves too.
+     */
+    while (len > 4 && !p[len - 1] && crc_good(p, len - 1))
+        len--;
+    return len;
 }
 
 static bool echo_begins(const struct judge *j)
@@ -139,7 +160,7 @@ static bool reply_begins(const struct judge *j)
         return true;
     if (j->rx[1] & 0x80)
         return j->len < EXCEPTION_LEN;
-    return j->len < j->reply_len && starts_right(j, j->rx, j->len);
+    return !j->reply_len || (j->len < j->reply_len && starts_right(j, j->rx, j->len));
 }
 
 /* Length of somebody else's frame at the front: a reply with a byte count, an exception, a request or the
@@ -180,6 +201,14 @@ static size_t glitch_before_reply(const struct judge *j)
     return 0;
 }
 
+static size_t glitch_before_open_reply(const struct judge *j)
+{
+    for (size_t skip = 1; skip <= JUDGE_GLITCH_MAX && skip < j->len; skip++)
+        if (open_reply(j, skip))
+            return skip;
+    return 0;
+}
+
 static struct judge_event answer_of(struct judge *j, size_t len)
 {
     return event_of(j, j->rx[1] & 0x80 ? JUDGE_EXCEPTION : JUDGE_REPLY, len);
@@ -190,16 +219,20 @@ static struct judge_event judge_ended(struct judge *j)
 {
     size_t len = reply_at(j, j->rx, j->len);
 
-    if (len)
+    if (len || (len = open_reply(j, 0)))
         return answer_of(j, len);
     if ((len = foreign_at_front(j)))
         return event_of(j, JUDGE_FRAME, len);
+    if ((len = glitch_before_open_reply(j)))
+        return event_of(j, JUDGE_NOISE, len);
     return event_of(j, j->len > 1 && head_is_ours(j, j->rx, j->len) ? JUDGE_BROKEN : JUDGE_NOISE, j->len);
 }
 
 static uint64_t ended_us(const struct judge *j)
 {
-    return j->last_us + (reply_begins(j) ? REPLY_GAPS : 1) * (uint64_t)j->timing.gap_us;
+    bool more = reply_begins(j) && !open_reply(j, 0);
+
+    return j->last_us + (more ? REPLY_GAPS : 1) * (uint64_t)j->timing.gap_us;
 }
 
 struct judge_event judge_next(struct judge *j, uint64_t now_us)
@@ -239,7 +272,7 @@ uint64_t judge_rest_us(const struct judge *j)
     size_t len = j->len - j->used;
 
     if (j->used || len < 3 || !reply_begins(j) || j->rx[1] & 0x80 || echo_begins(j) ||
-        len + 2 >= j->reply_len)
+        len + 2 >= j->reply_len) /* so is any of unknown length */
         return 0;
     return j->last_us + rtu_wire_us(&j->timing, j->reply_len - len - 2);
 }

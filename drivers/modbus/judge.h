@@ -47,8 +47,9 @@ struct judge {
     struct rtu_timing timing;
     uint8_t request[RTU_FRAME_MAX];
     size_t request_len; /* 0: no answer is awaited */
-    size_t reply_len;   /* of a data reply, in all */
+    size_t reply_len;   /* of a data reply, in all; 0: not known, its end is silence */
     bool echoing;       /* set by the owner: our own bytes come back on this line */
+    bool echo_unknown;  /* set by the owner: perhaps they do; matters where reply_len is 0 */
     bool echoed;        /* this request has */
     uint8_t rx[2 * RTU_FRAME_MAX];
     size_t len, used; /* used: bytes of the last event, dropped at the next call */
@@ -58,7 +59,8 @@ struct judge {
 
 void judge_init(struct judge *j, struct rtu_timing timing);
 
-/* From now on the answer to this request is awaited: a frame with CRC, reply_len bytes long if all goes well.
+/* From now on the answer to this request is awaited: a frame with CRC, reply_len bytes long if all goes well,
+ * or 0 when nobody knows: then it is whatever of this unit and function comes before the line falls silent.
  * The answer to a write repeats its head, and that to codes 5, 6 and 22 all of it: then only `echoing` tells
  * the echo from the answer. */
 void judge_expect(struct judge *j, struct bytes request, size_t reply_len);

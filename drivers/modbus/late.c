@@ -67,7 +67,8 @@ bool late_match(struct late *l, uint8_t function, size_t len, uint64_t *sent_us)
 {
     for (unsigned i = 0; i < l->count; i++) {
         bool exception = function == (l->open[i].function | 0x80);
-        if (!exception && (l->open[i].function != function || l->open[i].reply_len != len))
+        bool fits = !l->open[i].reply_len || l->open[i].reply_len == len;
+        if (!exception && (l->open[i].function != function || !fits))
             continue;
         *sent_us = l->open[i].sent_us;
         forget(l, i);

@@ -17,7 +17,7 @@ enum { LATE_MAX = 8, LATE_LIFE_US = 10000000, LATE_SURE_US = 2000000 };
 struct late {
     struct {
         uint8_t function;
-        uint16_t reply_len;
+        uint16_t reply_len; /* 0: any */
         uint64_t sent_us;
     } open[LATE_MAX]; /* oldest first; when it is full, the oldest is forgotten */
     uint8_t count;

@@ -164,7 +164,7 @@ static void end(struct order_run *r, enum order_verdict verdict)
     r->step = ORDER_DONE;
 }
 
-static enum order_verdict verdict_of(struct order_run *r, const struct modbus_result *result)
+enum order_verdict order_verdict_of(enum exchange_verdict verdict)
 {
     static const enum order_verdict verdicts[] = {
         [EXCHANGE_OK] = ORDER_OK,           [EXCHANGE_EXCEPTION] = ORDER_EXCEPTION,
@@ -172,9 +172,14 @@ static enum order_verdict verdict_of(struct order_run *r, const struct modbus_re
         [EXCHANGE_BUSY] = ORDER_BUSY,
     };
 
+    return verdicts[verdict];
+}
+
+static enum order_verdict verdict_of(struct order_run *r, const struct modbus_result *result)
+{
     if (result->verdict == EXCHANGE_EXCEPTION)
         r->order->exception = result->exception;
-    return verdicts[result->verdict];
+    return order_verdict_of(result->verdict);
 }
 
 static void took_first(struct order_run *r, const struct modbus_result *result)

@@ -27,11 +27,14 @@ enum order_verdict {
     ORDER_INTERRUPTED, /* the line ended, perhaps after the write was sent */
 };
 
+struct modbus_raw;
+
 /* What is to be written; from the loop to the line and back. */
 struct modbus_order {
     struct list link;
-    void *command; /* of the loop */
-    unsigned device, group, point;
+    void *command;          /* of the loop */
+    struct modbus_raw *raw; /* not NULL: this is to be sent, and no point is written; verdict is its result */
+    unsigned device, group, point; /* of raw: device alone, ORDER_NO_DEVICE where none has the unit */
     uint8_t data[VALUE_BYTES_MAX]; /* as value_write makes it */
     uint64_t expires_us;           /* CLOCK_BOOTTIME: not sent after this; 0: never */
     /* The result: */
@@ -41,6 +44,8 @@ struct modbus_order {
     uint8_t read[VALUE_BYTES_MAX];
     uint32_t took_us; /* from taking it up to the end */
 };
+
+enum { ORDER_NO_DEVICE = UINT16_MAX };
 
 struct order_run {
     struct modbus_order *order;
@@ -67,6 +72,8 @@ struct order_request {
 
 enum order_step order_next(struct order_run *r, struct order_request *out);
 void order_took(struct order_run *r, const struct modbus_result *result);
+
+enum order_verdict order_verdict_of(enum exchange_verdict verdict);
 
 /* "ok", "exception 2", "timeout", … */
 void order_print(struct buf *out, enum order_verdict verdict, uint8_t exception);

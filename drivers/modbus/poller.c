@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "drivers/modbus/raw.h"
 #include "drivers/modbus/rtu.h"
 
 struct poller {
@@ -18,6 +19,7 @@ struct poller {
     struct exchange x;
     struct polls polls;
     struct list orders;          /* taken from the line, to be carried out */
+    struct raw_turns raws;       /* those of them that others have asked for */
     uint8_t data[RTU_FRAME_MAX]; /* of the last block */
     uint64_t data_us;            /* when the first part of it had come */
 };
@@ -65,41 +67,69 @@ static struct modbus_result result_of(const struct poller *p)
     };
 }
 
-/* Sends function and what follows it. 0: p->x has the verdict; -E…: the line is lost or stops. */
-static int ask(struct poller *p, unsigned device, struct bytes pdu, size_t reply_len)
+/* Who is asked, and for whom. */
+struct asked {
+    unsigned device; /* what it brings is that device's; ORDER_NO_DEVICE: nobody's */
+    uint8_t unit;
+    uint32_t response_us;
+    const struct plan_limits *limits;
+};
+
+static struct asked asked_of(const struct poller *p, unsigned device)
 {
-    const struct modbus_device *d = &p->m->devices[device];
+    return (struct asked){device, p->m->devices[device].unit, polls_response(&p->polls, device),
+                          &p->polls.units[device].limits};
+}
+
+static void note_exchange(struct poller *p, const struct asked *a, uint64_t began)
+{
+    struct modbus_result r = result_of(p);
+    uint64_t now = now_of(p);
+
+    if (a->device == ORDER_NO_DEVICE)
+        polls_exchanged_raw(&p->polls, r.verdict, now - began);
+    else
+        polls_exchanged(&p->polls, a->device, &r, now - began, now);
+    note_counts(p);
+}
+
+/* libmodbus knows no answer whose length we do not know. */
+static bool libmodbus_refuses(struct poller *p)
+{
+    return p->x.verdict == EXCHANGE_OK && p->x.reply_len && rtu_confirm(p->rtu, p->x.reply, p->x.reply_got);
+}
+
+/* Sends function and what follows it. 0: p->x has the verdict; -E…: the line is lost or stops. */
+static int ask(struct poller *p, const struct asked *a, struct bytes pdu, size_t reply_len)
+{
     uint8_t frame[RTU_FRAME_MAX];
-    int len = rtu_frame(p->rtu, d->unit, pdu.data, pdu.len, frame);
+    int len = rtu_frame(p->rtu, a->unit, pdu.data, pdu.len, frame);
     uint64_t began = now_of(p);
 
     if (len < 0)
         return len;
     struct exchange_request request = {.frame = {frame, (size_t)len},
                                        .reply_len = reply_len,
-                                       .response_us = polls_response(&p->polls, device),
+                                       .response_us = a->response_us,
                                        .holdoff_us = p->m->holdoff_us};
     exchange_begin(&p->x, &request, began);
     int err = p->io->run(p->io_arg, &p->x);
     if (err)
         return err;
-    if (p->x.verdict == EXCHANGE_OK && rtu_confirm(p->rtu, p->x.reply, p->x.reply_got)) {
+    if (libmodbus_refuses(p)) {
         log_error("line %s: libmodbus refuses a reply that has been judged as good", p->m->name);
         p->x.verdict = EXCHANGE_CRC;
     }
-    struct modbus_result r = result_of(p);
-    uint64_t now = now_of(p);
-    polls_exchanged(&p->polls, device, &r, now - began, now);
-    note_counts(p);
+    note_exchange(p, a, began);
     return 0;
 }
 
-static int ask_read(struct poller *p, unsigned device, const struct plan_block *b)
+static int ask_read(struct poller *p, const struct asked *a, const struct plan_block *b)
 {
     const uint8_t pdu[5] = {(uint8_t)b->table, (uint8_t)(b->address >> 8), (uint8_t)b->address,
                             (uint8_t)(b->count >> 8), (uint8_t)b->count};
 
-    return ask(p, device, (struct bytes){pdu, sizeof pdu}, 5 + table_bytes(b->table, b->count));
+    return ask(p, a, (struct bytes){pdu, sizeof pdu}, 5 + table_bytes(b->table, b->count));
 }
 
 /* Where a poll's block may be read in two parts; NULL: nowhere. */
@@ -116,9 +146,9 @@ static bool may_cut(void *arg, unsigned address)
 }
 
 /* One part of a block; its bytes go behind those of the parts before. */
-static int ask_part(struct poller *p, unsigned device, const struct plan_block *part, size_t *filled)
+static int ask_part(struct poller *p, const struct asked *a, const struct plan_block *part, size_t *filled)
 {
-    int err = ask_read(p, device, part);
+    int err = ask_read(p, a, part);
 
     if (err)
         return err;
@@ -134,14 +164,14 @@ static int ask_part(struct poller *p, unsigned device, const struct plan_block *
 /* The block, in a shape that no late reply can have. UNSAFE: there is none now. */
 enum { UNSAFE = 1 };
 
-static int ask_block(struct poller *p, unsigned device, const struct plan_block *b, struct cut *cut)
+static int ask_block(struct poller *p, const struct asked *a, const struct plan_block *b, struct cut *cut)
 {
-    struct late *l = &p->x.late[p->m->devices[device].unit];
+    struct late *l = &p->x.late[a->unit];
     struct plan_block parts[2];
     size_t filled = 0;
 
     late_expire(l, now_of(p));
-    unsigned count = late_parts(l, b, &p->polls.units[device].limits, may_cut, cut, parts);
+    unsigned count = late_parts(l, b, a->limits, may_cut, cut, parts);
     int err = 0;
     bool wider = count && parts[0].count > b->count;
     /* It would only be refused again. */
@@ -149,23 +179,23 @@ static int ask_block(struct poller *p, unsigned device, const struct plan_block 
         return UNSAFE;
     p->x.verdict = EXCHANGE_OK;
     for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
-        err = ask_part(p, device, &parts[i], &filled);
+        err = ask_part(p, a, &parts[i], &filled);
     if (err || !wider)
         return err;
     l->narrow = p->x.verdict == EXCHANGE_EXCEPTION;
     if (!l->narrow)
         return 0;
     /* The unit has no register behind the block. */
-    return late_forget_reads(l, b, now_of(p)) ? ask_part(p, device, b, &filled) : UNSAFE;
+    return late_forget_reads(l, b, now_of(p)) ? ask_part(p, a, b, &filled) : UNSAFE;
 }
 
 /* ---- orders ---- */
 
 static int send_order(struct poller *p, struct order_run *run, struct order_request *q, bool write)
 {
-    unsigned device = run->order->device;
-    int err = write ? ask(p, device, (struct bytes){q->pdu, q->len}, q->reply_len)
-                    : ask_block(p, device, &q->read, NULL);
+    struct asked a = asked_of(p, run->order->device);
+    int err =
+        write ? ask(p, &a, (struct bytes){q->pdu, q->len}, q->reply_len) : ask_block(p, &a, &q->read, NULL);
 
     if (err < 0)
         return err;
@@ -207,6 +237,94 @@ static int run_order(struct poller *p, struct modbus_order *o)
     return err;
 }
 
+/* ---- requests of others ---- */
+
+static struct asked asked_raw(const struct poller *p, const struct modbus_order *o)
+{
+    static const struct plan_limits all = {.registers = PLAN_REGISTERS_MAX, .bits = PLAN_BITS_MAX};
+    bool ours = o->device != ORDER_NO_DEVICE;
+    uint32_t own = ours ? p->m->devices[o->device].response_us : p->m->response_us;
+
+    return (struct asked){ORDER_NO_DEVICE, o->raw->unit, o->raw->response_us ? o->raw->response_us : own,
+                          ours ? &p->polls.units[o->device].limits : &all};
+}
+
+static void raw_answered(struct poller *p, struct modbus_raw *raw, struct bytes answer)
+{
+    struct modbus_result r = result_of(p);
+
+    r.ended_us = p->x.done_us;
+    raw_took(raw, &r, answer);
+}
+
+/* In a shape that no late reply can have, which may be wider than what was asked for. */
+static int raw_read(struct poller *p, const struct asked *a, struct modbus_raw *raw,
+                    const struct raw_range *range)
+{
+    const struct plan_block b = {range->table, range->first, range->count};
+    size_t bytes = table_bytes(b.table, b.count);
+    uint8_t answer[RAW_PDU_MAX] = {raw->pdu[0], (uint8_t)bytes};
+    int err = ask_block(p, a, &b, NULL);
+
+    if (err < 0)
+        return err;
+    if (err == UNSAFE)
+        p->x.verdict = EXCHANGE_BUSY;
+    if (p->x.verdict != EXCHANGE_OK) {
+        raw_answered(p, raw, (struct bytes){p->x.reply + 1, 2});
+        return 0;
+    }
+    memcpy(answer + 2, p->data, bytes);
+    if (table_is_bits(b.table) && b.count % 8)
+        answer[1 + bytes] &= (uint8_t)((1 << b.count % 8) - 1);
+    raw_answered(p, raw, (struct bytes){answer, 2 + bytes});
+    return 0;
+}
+
+/* Only an answer to a read tells an echo from the answer to what looks like it (exchange.h). Without one,
+ * what could be confused is not sent; the verdict is that of the read. */
+static int raw_send(struct poller *p, const struct asked *a, struct modbus_raw *raw, size_t reply_len)
+{
+    const struct plan_block first = {TABLE_HOLDING, 0, 1};
+    int err = p->x.echo_known ? 0 : ask_block(p, a, &first, NULL);
+
+    if (err < 0)
+        return err;
+    bool late = err == UNSAFE || late_has(&p->x.late[raw->unit], raw->pdu[0]);
+    if (late)
+        p->x.verdict = EXCHANGE_BUSY;
+    if (late || (!p->x.echo_known && reply_len)) {
+        raw_answered(p, raw, (struct bytes){0});
+        return 0;
+    }
+    err = ask(p, a, (struct bytes){raw->pdu, raw->len}, reply_len);
+    if (!err)
+        raw_answered(p, raw, (struct bytes){p->x.reply + 1, p->x.reply_got > 3 ? p->x.reply_got - 3 : 0});
+    return err;
+}
+
+static int run_raw(struct poller *p)
+{
+    struct modbus_order *o = list_entry(list_pop(&p->raws.waiting), struct modbus_order, link);
+    struct asked a = asked_raw(p, o);
+    uint64_t began = now_of(p);
+    struct raw_shape shape;
+    int err = raw_shape((struct bytes){o->raw->pdu, o->raw->len}, &shape); /* 0: checked when it was given */
+
+    late_expire(&p->x.late[o->raw->unit], began);
+    if (o->expires_us && began > o->expires_us) {
+        o->verdict = ORDER_EXPIRED;
+    } else {
+        err = o->raw->pdu[0] <= TABLE_INPUT ? raw_read(p, &a, o->raw, &shape.ranges[0])
+                                            : raw_send(p, &a, o->raw, shape.reply_len);
+        o->verdict = err ? ORDER_INTERRUPTED : order_verdict_of(p->x.verdict);
+    }
+    uint64_t now = now_of(p);
+    p->raws.owed_us += now - began;
+    polls_ordered(&p->polls, o, now);
+    return err;
+}
+
 /* ---- the line ---- */
 
 static int poll_step(struct poller *p, size_t index)
@@ -216,7 +334,8 @@ static int poll_step(struct poller *p, size_t index)
     if (!b)
         return 0;
     struct cut cut = {&p->polls, index};
-    int err = ask_block(p, p->polls.list[index].device, b, &cut);
+    struct asked a = asked_of(p, p->polls.list[index].device);
+    int err = ask_block(p, &a, b, &cut);
     if (err < 0)
         return err;
     if (err == UNSAFE) {
@@ -235,7 +354,8 @@ static int probe(struct poller *p, unsigned device)
     const struct modbus_point *first = &d->groups[0].points[0];
     const struct plan_block of = {first->table, first->address, first->count};
     struct plan_block b = late_probe(&p->x.late[d->unit], &of, &p->polls.units[device].limits);
-    int err = ask_read(p, device, &b);
+    struct asked a = asked_of(p, device);
+    int err = ask_read(p, &a, &b);
 
     if (err)
         return err;
@@ -245,6 +365,15 @@ static int probe(struct poller *p, unsigned device)
     return 0;
 }
 
+static void take_orders(struct poller *p)
+{
+    struct list fresh = LIST_INIT(fresh);
+
+    p->io->take_orders(p->io_arg, &fresh);
+    for (struct list *it; (it = list_pop(&fresh));)
+        list_add_tail(list_entry(it, struct modbus_order, link)->raw ? &p->raws.waiting : &p->orders, it);
+}
+
 int poller_step(struct poller *p)
 {
     uint64_t until, now = now_of(p);
@@ -252,18 +381,18 @@ int poller_step(struct poller *p)
 
     note_counts(p);
     uint64_t again = polls_tell(&p->polls, now);
-    p->io->take_orders(p->io_arg, &p->orders);
-    if (!list_empty(&p->orders) && polls_may_order(&p->polls))
+    take_orders(p);
+    bool room = polls_may_order(&p->polls);
+    if (room && !list_empty(&p->orders))
         return run_order(p, list_entry(list_pop(&p->orders), struct modbus_order, link));
-    switch (schedule_next(&p->polls.schedule, now, &index, &until)) {
-    case SCHEDULE_POLL:
-        return poll_step(p, index);
-    case SCHEDULE_PROBE:
-        return probe(p, (unsigned)index);
-    case SCHEDULE_WAIT:
-        break;
-    }
-    return p->io->listen(p->io_arg, &p->x, until < again ? until : again);
+    enum schedule_what what = schedule_next(&p->polls.schedule, now, &index, &until);
+    if (room && raw_is_due(&p->raws, what != SCHEDULE_WAIT))
+        return run_raw(p);
+    if (what == SCHEDULE_WAIT)
+        return p->io->listen(p->io_arg, &p->x, until < again ? until : again);
+    int err = what == SCHEDULE_POLL ? poll_step(p, index) : probe(p, (unsigned)index);
+    raw_repay(&p->raws, now_of(p) - now);
+    return err;
 }
 
 void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, struct mailbox *mail)
@@ -339,6 +468,7 @@ static void refuse(void *arg, struct line *l)
     struct poller *p = arg;
 
     line_take_orders(l, &p->orders);
+    list_splice(&p->orders, &p->raws.waiting);
     while (!list_empty(&p->orders) && polls_may_order(&p->polls)) {
         struct modbus_order *o = list_entry(list_pop(&p->orders), struct modbus_order, link);
         o->verdict = ORDER_DOWN;
@@ -361,6 +491,7 @@ int poller_new(struct poller **out, const struct modbus_line *m)
     exchange_init(&p->x, m->cost.timing);
     polls_init(&p->polls, m);
     list_init(&p->orders);
+    list_init(&p->raws.waiting);
     *out = p;
     return 0;
 }
@@ -369,6 +500,7 @@ void poller_free(struct poller *p)
 {
     if (!p)
         return;
+    list_splice(&p->orders, &p->raws.waiting);
     for (struct list *it; (it = list_pop(&p->orders));)
         free(list_entry(it, struct modbus_order, link));
     rtu_free(p->rtu);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "drivers/modbus/raw.h"
 
 enum {
     STALE_AFTER = 2, /* polls in a row without an answer, of a device */
@@ -34,7 +35,7 @@ static struct modbus_post *post_of(const struct polls *p, enum modbus_post_kind 
     post->kind = kind;
     post->device = device;
     post->line = p->counts;
-    if (kind != POST_LINE)
+    if (kind < POST_RAW)
         post->unit = p->units[device].counts;
     return post;
 }
@@ -251,6 +252,13 @@ void polls_exchanged(struct polls *p, unsigned device, const struct modbus_resul
     u->counts.limit_us = polls_response(p, device);
 }
 
+void polls_exchanged_raw(struct polls *p, enum exchange_verdict verdict, uint64_t busy_us)
+{
+    p->busy_us += busy_us;
+    p->counts.raw++;
+    count(&p->counts, verdict);
+}
+
 static void judge_unit(struct polls *p, unsigned device, bool answered, const struct modbus_result *last,
                        uint64_t now_us)
 {
@@ -327,21 +335,11 @@ const struct plan_block *polls_next(struct polls *p, size_t index, uint64_t now_
     return &poll->plan.blocks[poll->next_block];
 }
 
-static bool cuts_no_point(const struct modbus_group *g, enum modbus_table table, unsigned address)
-{
-    for (size_t i = 0; i < g->point_count; i++) {
-        const struct modbus_point *m = &g->points[i];
-        if (m->table == table && m->address < address && address < m->address + (unsigned)m->count)
-            return false;
-    }
-    return true;
-}
-
 bool polls_may_cut(const struct polls *p, size_t index, unsigned address)
 {
     const struct poll *poll = &p->list[index];
 
-    return cuts_no_point(group_of(p, poll), poll->plan.blocks[poll->next_block].table, address);
+    return modbus_group_may_cut(group_of(p, poll), poll->plan.blocks[poll->next_block].table, address);
 }
 
 static bool read_point(const struct modbus_point *m, const struct plan_block *b, const uint8_t *data,
@@ -446,7 +444,8 @@ static unsigned cut_of(const struct polls *p, const struct poll *poll)
 
     for (size_t i = 0; i < g->point_count; i++) {
         unsigned at = g->points[i].address, end = b->address, off = at > middle ? at - middle : middle - at;
-        if (poll->plan.block_of[i] != poll->next_block || at == b->address || !cuts_no_point(g, b->table, at))
+        if (poll->plan.block_of[i] != poll->next_block || at == b->address ||
+            !modbus_group_may_cut(g, b->table, at))
             continue;
         for (size_t k = 0; k < g->point_count; k++) {
             unsigned before = g->points[k].address + (unsigned)g->points[k].count;
@@ -514,16 +513,20 @@ bool polls_may_order(struct polls *p)
     return has_room(p);
 }
 
+static bool has_written(const struct modbus_order *o, const struct poll *poll)
+{
+    return poll->device == o->device && (o->raw ? o->raw->writes : poll->group == o->group);
+}
+
 void polls_ordered(struct polls *p, struct modbus_order *order, uint64_t now_us)
 {
-    struct modbus_post *post = post_of(p, POST_ORDER, order->device);
+    struct modbus_post *post = order->raw ? post_of(p, POST_RAW, 0) : post_of(p, POST_ORDER, order->device);
 
     post->order = order;
-    hand_over(p, post);
     for (size_t i = 0; i < p->count; i++)
-        if (p->list[i].device == order->device && p->list[i].group == order->group && !p->list[i].begun &&
-            p->tasks[i].due_us > now_us)
+        if (has_written(order, &p->list[i]) && !p->list[i].begun && p->tasks[i].due_us > now_us)
             p->tasks[i].due_us = now_us;
+    hand_over(p, post);
 }
 
 /* ---- the line ---- */

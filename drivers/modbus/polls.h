@@ -24,6 +24,7 @@ struct modbus_counts {
                           could  have been taken for theirs */
     uint64_t overruns; /* polls not begun: the line had no time */
     uint64_t requests, ok, timeouts, crc, exceptions, busy, late;
+    uint64_t raw; /* of the line: requests that others made (raw.h), which are among the others */
     uint64_t foreign, stray, echoes; /* of the line: frames, bytes, frames */
     uint64_t late_us_most;           /* of the line */
     uint32_t response_us;            /* of the last answer: from our last bit to its last */
@@ -32,23 +33,23 @@ struct modbus_counts {
     double load;                     /* of the line, of late */
 };
 
-enum modbus_post_kind { POST_READING, POST_STATE, POST_LEARNT, POST_ORDER, POST_LINE };
+enum modbus_post_kind { POST_READING, POST_STATE, POST_LEARNT, POST_ORDER, POST_RAW, POST_LINE };
 
 enum { CUTS_MAX = 64 /* learnt of one device */ };
 
 struct modbus_post {
     struct list link;
     enum modbus_post_kind kind;
-    unsigned device, group;       /* READING: both; STATE, LEARNT, ORDER: device */
+    unsigned device, group;       /* READING: both; STATE, LEARNT, ORDER: device; else 0 */
     struct reading_point *points; /* READING: of the whole group, with the texts of values behind them */
     struct plan_cut *cuts;        /* LEARNT: all that the device's requests are cut at */
     size_t cut_count;
-    struct modbus_order *order; /* ORDER: its result */
+    struct modbus_order *order; /* ORDER, RAW: its result */
     uint64_t at_us;             /* CLOCK_BOOTTIME: READING: taken; STATE, LINE: since */
     enum device_state state;
     bool open;
     char reason[160];
-    struct modbus_counts unit, line; /* at that time; unit: of all but LINE */
+    struct modbus_counts unit, line; /* at that time; unit: of all but RAW and LINE */
 };
 
 void modbus_post_free(struct modbus_post *p);
@@ -131,12 +132,15 @@ void polls_probed(struct polls *p, unsigned device, const struct modbus_result *
 
 /* True when the result of an order can be posted. */
 bool polls_may_order(struct polls *p);
-/* Posts the order's result, and makes its group due, so that what was written is read. */
+/* Posts the order's result, and makes its group due, so that what was written is read; after a raw write all
+ * groups of the device. */
 void polls_ordered(struct polls *p, struct modbus_order *order, uint64_t now_us);
 
 /* After every exchange with a unit, whatever for: counters, and whether it is there. busy_us: what the
  * exchange cost of the line's time. */
 void polls_exchanged(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
                      uint64_t now_us);
+/* After one that another has asked for: says nothing about the unit. */
+void polls_exchanged_raw(struct polls *p, enum exchange_verdict verdict, uint64_t busy_us);
 
 #endif

@@ -12,6 +12,7 @@
 #include "drivers/modbus/config.h"
 #include "drivers/modbus/order.h"
 #include "drivers/modbus/polls.h"
+#include "drivers/modbus/raw.h"
 #include "drivers/modbus/tcp_frame.h"
 #include "net/conn.h"
 
@@ -24,15 +25,18 @@ enum {
     DEAF_US = 15000000, /* nothing at all for so long while we wait: the connection is not one any more */
 };
 
-enum flight_kind { FLIGHT_FREE, FLIGHT_POLL, FLIGHT_PROBE, FLIGHT_ORDER };
+enum flight_kind { FLIGHT_FREE, FLIGHT_POLL, FLIGHT_PROBE, FLIGHT_ORDER, FLIGHT_RAW };
 
 /* A request that waits for its answer. */
 struct flight {
     enum flight_kind kind;
     uint16_t id;
-    unsigned device, round; /* round: of the poll */
-    size_t index;           /* of the poll */
-    struct order_run run;   /* ORDER */
+    uint8_t unit;
+    bool open;                /* the answer's length is not known */
+    unsigned device, round;   /* round: of the poll */
+    size_t index;             /* of the poll */
+    struct order_run run;     /* ORDER */
+    struct modbus_order *raw; /* RAW */
     uint8_t pdu[TCP_PDU_MAX];
     size_t len, data_len;
     uint64_t sent_us, deadline_us, began_us;
@@ -49,8 +53,10 @@ struct tcp_client {
     struct link *link; /* NULL: none */
     uv_timer_t *timer;
     struct polls polls;
-    struct list orders; /* of struct modbus_order: to be carried out */
-    size_t order_count; /* of those */
+    struct list orders;    /* of struct modbus_order: to be carried out */
+    struct raw_turns raws; /* the same, of others */
+    size_t order_count;    /* of both */
+    unsigned raw_count;    /* of those in flight */
     struct flight flights[FLIGHTS];
     unsigned in_flight;
     uint16_t last_id;
@@ -87,9 +93,30 @@ static void end_order(struct tcp_client *t, struct flight *f, uint64_t now_us)
     end_flight(t, f);
 }
 
+static void end_raw(struct tcp_client *t, struct flight *f, enum order_verdict verdict, uint64_t now_us)
+{
+    f->raw->verdict = verdict;
+    t->raws.owed_us += (now_us - f->began_us) / t->m->in_flight;
+    t->raw_count--;
+    t->polls.under_way--;
+    polls_ordered(&t->polls, f->raw, now_us);
+    end_flight(t, f);
+}
+
+static void land_raw(struct tcp_client *t, struct flight *f, const struct modbus_result *r,
+                     struct bytes answer, uint64_t now_us)
+{
+    polls_exchanged_raw(&t->polls, r->verdict, (now_us - f->sent_us) / t->m->in_flight);
+    raw_took(f->raw->raw, r, answer);
+    end_raw(t, f, order_verdict_of(r->verdict), now_us);
+}
+
 static void land(struct tcp_client *t, struct flight *f, const struct modbus_result *r, uint64_t now_us)
 {
-    polls_exchanged(&t->polls, f->device, r, (now_us - f->sent_us) / t->m->in_flight, now_us);
+    uint64_t busy_us = (now_us - f->sent_us) / t->m->in_flight;
+
+    polls_exchanged(&t->polls, f->device, r, busy_us, now_us);
+    raw_repay(&t->raws, busy_us);
     switch (f->kind) {
     case FLIGHT_POLL:
         t->polls.tasks[f->index].busy = false;
@@ -100,7 +127,7 @@ static void land(struct tcp_client *t, struct flight *f, const struct modbus_res
     case FLIGHT_PROBE:
         t->polls.schedule_units[f->device].busy = false;
         end_flight(t, f);
-        schedule_probed(&t->polls.schedule, now_us - (now_us - f->sent_us) / t->m->in_flight, now_us);
+        schedule_probed(&t->polls.schedule, now_us - busy_us, now_us);
         polls_probed(&t->polls, f->device, r, now_us);
         break;
     case FLIGHT_ORDER:
@@ -108,6 +135,7 @@ static void land(struct tcp_client *t, struct flight *f, const struct modbus_res
         if (!send_step(t, f))
             end_order(t, f, now_us);
         break;
+    case FLIGHT_RAW:
     case FLIGHT_FREE:
         break;
     }
@@ -131,16 +159,23 @@ static struct flight *flight_of(struct tcp_client *t, uint16_t id)
     return NULL;
 }
 
+static uint32_t response_of(const struct tcp_client *t, const struct flight *f)
+{
+    if (f->kind != FLIGHT_RAW)
+        return polls_response(&t->polls, f->device);
+    if (f->raw->raw->response_us)
+        return f->raw->raw->response_us;
+    return f->raw->device == ORDER_NO_DEVICE ? t->m->response_us : t->m->devices[f->raw->device].response_us;
+}
+
 static void send_pdu(struct tcp_client *t, struct flight *f)
 {
-    const struct modbus_device *d = &t->m->devices[f->device];
-
     f->id = ++t->last_id;
     f->sent_us = clock_boot_us();
-    f->deadline_us = f->sent_us + polls_response(&t->polls, f->device);
+    f->deadline_us = f->sent_us + response_of(t, f);
     if (t->in_flight == 1)
         t->heard_us = f->sent_us;
-    tcp_frame_put(conn_free_lane(&t->link->conn), f->id, d->unit, (struct bytes){f->pdu, f->len});
+    tcp_frame_put(conn_free_lane(&t->link->conn), f->id, f->unit, (struct bytes){f->pdu, f->len});
 }
 
 static void send_read(struct tcp_client *t, struct flight *f, const struct plan_block *b)
@@ -159,6 +194,8 @@ static void begin_flight(struct tcp_client *t, struct flight *f, enum flight_kin
 {
     f->kind = kind;
     f->device = device;
+    f->unit = t->m->devices[device].unit;
+    f->open = false;
     f->index = index;
     f->began_us = clock_boot_us();
     t->in_flight++;
@@ -202,6 +239,28 @@ static void begin_order(struct tcp_client *t, struct flight *f, uint64_t now_us)
     }
 }
 
+static void begin_raw(struct tcp_client *t, struct flight *f, uint64_t now_us)
+{
+    struct modbus_order *o = list_entry(list_pop(&t->raws.waiting), struct modbus_order, link);
+    struct raw_shape shape;
+
+    t->order_count--;
+    t->raw_count++;
+    begin_flight(t, f, FLIGHT_RAW, 0, 0);
+    t->polls.under_way++;
+    f->raw = o;
+    f->unit = o->raw->unit;
+    memcpy(f->pdu, o->raw->pdu, o->raw->len);
+    f->len = o->raw->len;
+    bool right = !raw_shape((struct bytes){f->pdu, f->len}, &shape);
+    f->open = !shape.reply_len;
+    f->data_len = right && (f->pdu[0] <= TABLE_INPUT || f->pdu[0] == 23) ? shape.reply_len - 5 : 0;
+    if (o->expires_us && now_us > o->expires_us)
+        end_raw(t, f, ORDER_EXPIRED, now_us);
+    else
+        send_pdu(t, f);
+}
+
 static void begin_poll(struct tcp_client *t, struct flight *f, size_t index, uint64_t now_us)
 {
     const struct plan_block *b = polls_next(&t->polls, index, now_us);
@@ -230,11 +289,18 @@ static bool send_one(struct tcp_client *t, struct flight *f, uint64_t *until_us)
     uint64_t now = clock_boot_us();
     size_t index;
 
-    if (!list_empty(&t->orders) && polls_may_order(&t->polls)) {
+    bool room = polls_may_order(&t->polls);
+    if (!list_empty(&t->orders) && room) {
         begin_order(t, f, now);
         return true;
     }
-    switch (schedule_next(&t->polls.schedule, now, &index, until_us)) {
+    enum schedule_what what = schedule_next(&t->polls.schedule, now, &index, until_us);
+    bool due = what != SCHEDULE_WAIT, many = t->raw_count && t->raw_count >= t->m->in_flight / 2;
+    if (room && raw_is_due(&t->raws, due) && !(due && many)) {
+        begin_raw(t, f, now);
+        return true;
+    }
+    switch (what) {
     case SCHEDULE_POLL:
         begin_poll(t, f, index, now);
         return true;
@@ -272,6 +338,8 @@ static void drop_flights(struct tcp_client *t, uint64_t now_us)
         if (f->kind == FLIGHT_ORDER) {
             f->run.order->verdict = ORDER_INTERRUPTED;
             end_order(t, f, now_us);
+        } else if (f->kind == FLIGHT_RAW) {
+            end_raw(t, f, ORDER_INTERRUPTED, now_us);
         } else if (f->kind) {
             end_flight(t, f);
         }
@@ -281,6 +349,7 @@ static void drop_flights(struct tcp_client *t, uint64_t now_us)
 
 static void refuse_orders(struct tcp_client *t, uint64_t now_us)
 {
+    list_splice(&t->orders, &t->raws.waiting);
     while (!list_empty(&t->orders) && polls_may_order(&t->polls)) {
         struct modbus_order *o = list_entry(list_pop(&t->orders), struct modbus_order, link);
         t->order_count--;
@@ -316,11 +385,15 @@ static void on_answer(struct tcp_client *t, const struct tcp_frame *answer)
         t->polls.counts.late++;
         return;
     }
-    r.verdict = tcp_frame_judge(answer, t->m->devices[f->device].unit, (struct bytes){f->pdu, f->len},
-                                f->data_len, &r.exception);
+    r.verdict =
+        f->open ? tcp_frame_judge_open(answer, f->unit, f->pdu[0], &r.exception)
+                : tcp_frame_judge(answer, f->unit, (struct bytes){f->pdu, f->len}, f->data_len, &r.exception);
     r.data = answer->pdu.data + 2;
     r.took_us = r.begun_us = (uint32_t)(now - f->sent_us);
-    land(t, f, &r, now);
+    if (f->kind == FLIGHT_RAW)
+        land_raw(t, f, &r, answer->pdu, now);
+    else
+        land(t, f, &r, now);
 }
 
 static size_t on_data(struct conn *c, const uint8_t *data, size_t len)
@@ -397,7 +470,9 @@ static uint64_t expire(struct tcp_client *t, uint64_t now_us)
 
     for (unsigned i = 0; i < t->m->in_flight; i++) {
         struct flight *f = &t->flights[i];
-        if (f->kind && f->deadline_us <= now_us)
+        if (f->kind == FLIGHT_RAW && f->deadline_us <= now_us)
+            land_raw(t, f, &silence, (struct bytes){0}, now_us);
+        else if (f->kind && f->deadline_us <= now_us)
             land(t, f, &silence, now_us);
         if (f->kind && f->deadline_us < next)
             next = f->deadline_us;
@@ -440,7 +515,7 @@ int tcp_client_order(struct tcp_client *t, struct list *order)
 {
     if (t->order_count >= ORDERS_MAX)
         return -EAGAIN;
-    list_add_tail(&t->orders, order);
+    list_add_tail(list_entry(order, struct modbus_order, link)->raw ? &t->raws.waiting : &t->orders, order);
     t->order_count++;
     if (t->up)
         wait_until(t, 0);
@@ -457,6 +532,7 @@ int tcp_client_new(struct tcp_client **out, const struct modbus_line *m, struct 
     *t = (struct tcp_client){
         .m = m, .net = net, .retry_ms = RETRY_FIRST_MS, .timer = mem_alloc(sizeof *t->timer)};
     list_init(&t->orders);
+    list_init(&t->raws.waiting);
     polls_init(&t->polls, m);
     t->polls.mail = mail;
     uv_timer_init(loop, t->timer);
@@ -479,6 +555,7 @@ void tcp_client_free(struct tcp_client *t)
         return;
     uv_close((uv_handle_t *)t->timer, on_timer_closed);
     drop_flights(t, now);
+    list_splice(&t->orders, &t->raws.waiting);
     for (struct list *it; (it = list_pop(&t->orders));)
         free(list_entry(it, struct modbus_order, link));
     if (t->link) {

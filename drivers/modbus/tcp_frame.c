@@ -39,20 +39,29 @@ static size_t repeated(uint8_t function)
     return function == 22 ? 6 : 4;
 }
 
-enum exchange_verdict tcp_frame_judge(const struct tcp_frame *answer, uint8_t unit, struct bytes request,
-                                      size_t data_len, uint8_t *exception)
+enum exchange_verdict tcp_frame_judge_open(const struct tcp_frame *answer, uint8_t unit, uint8_t function,
+                                           uint8_t *exception)
 {
     const uint8_t *p = answer->pdu.data;
-    size_t len = answer->pdu.len, head = repeated(request.data[0]);
 
     if (answer->unit != unit)
         return EXCHANGE_CRC;
-    if (p[0] == (request.data[0] | 0x80) && len == 2) {
+    if (p[0] == (function | 0x80) && answer->pdu.len == 2) {
         *exception = p[1];
         return EXCHANGE_EXCEPTION;
     }
-    if (p[0] != request.data[0])
-        return EXCHANGE_CRC;
+    return p[0] == function ? EXCHANGE_OK : EXCHANGE_CRC;
+}
+
+enum exchange_verdict tcp_frame_judge(const struct tcp_frame *answer, uint8_t unit, struct bytes request,
+                                      size_t data_len, uint8_t *exception)
+{
+    enum exchange_verdict verdict = tcp_frame_judge_open(answer, unit, request.data[0], exception);
+    const uint8_t *p = answer->pdu.data;
+    size_t len = answer->pdu.len, head = repeated(request.data[0]);
+
+    if (verdict != EXCHANGE_OK)
+        return verdict;
     bool right = data_len ? len == 2 + data_len && p[1] == data_len
                           : len == 1 + head && !memcmp(p + 1, request.data + 1, head);
     return right ? EXCHANGE_OK : EXCHANGE_CRC;

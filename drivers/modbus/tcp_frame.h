@@ -28,5 +28,8 @@ int tcp_frame_next(const uint8_t *data, size_t len, struct tcp_frame *out);
  * not right. */
 enum exchange_verdict tcp_frame_judge(const struct tcp_frame *answer, uint8_t unit, struct bytes request,
                                       size_t data_len, uint8_t *exception);
+/* The same where nobody knows what follows the function. */
+enum exchange_verdict tcp_frame_judge_open(const struct tcp_frame *answer, uint8_t unit, uint8_t function,
+                                           uint8_t *exception);
 
 #endif

@@ -43,6 +43,7 @@ test-$(CONFIG_MODBUS_RTU) += test_modbus_value
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_line
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_exchange
 test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_field
+test-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_modbus_raw
 test-obj-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += tests/unit/field_world.o
 test-y += test_acl
 test-y += test_places

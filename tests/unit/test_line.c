@@ -144,6 +144,7 @@ static void take_one(struct world *w, struct modbus_post *post)
         w->states[post->device] = post->state;
         break;
     case POST_ORDER:
+    case POST_RAW:
         fail_msg("no order was given");
         break;
     case POST_LEARNT:

@@ -343,6 +343,96 @@ static void an_echo_is_not_the_answer_to_a_write(void **state)
     }
 }
 
+/* ---- answers of unknown length ---- */
+
+static struct judge awaiting_open(uint8_t *frame, uint8_t *answer, bool echo_unknown)
+{
+    static const uint8_t ask[] = {17, 70, 1, 2}, said[] = {17, 70, 9, 8, 7, 6, 5};
+    struct judge j;
+
+    memcpy(frame, ask, sizeof ask);
+    crc_append(frame, sizeof ask);
+    memcpy(answer, said, sizeof said);
+    crc_append(answer, sizeof said);
+    judge_init(&j, rtu_timing(19200, 11));
+    judge_expect(&j, (struct bytes){frame, 6}, 0);
+    j.echo_unknown = echo_unknown;
+    return j;
+}
+
+static void an_answer_of_unknown_length_ends_by_silence(void **state)
+{
+    uint8_t frame[8], answer[16], both[32] = {0};
+    const uint8_t refusal[5] = {17, 70 | 0x80, 1};
+
+    (void)state;
+    struct judge j = awaiting_open(frame, answer, false);
+    judge_feed(&j, answer, 9, 1000);
+    assert_int_equal(judge_next(&j, 1000).kind, JUDGE_NOTHING); /* there may be more */
+    assert_int_equal(judge_next(&j, judge_wake_us(&j)).kind, JUDGE_REPLY);
+    /* One that stalls half-way is waited for. */
+    j = awaiting_open(frame, answer, false);
+    judge_feed(&j, answer, 5, 1000);
+    assert_int_equal(judge_next(&j, 1000 + 2 * j.timing.gap_us).kind, JUDGE_NOTHING);
+    assert_string_equal(kinds(&j, answer + 5, 4), "R");
+    /* It may be what was asked, as with a loopback test (6.8). */
+    j = awaiting_open(frame, answer, false);
+    assert_string_equal(kinds(&j, frame, 6), "R");
+    j = awaiting_open(frame, answer, false);
+    memcpy(both, refusal, 3);
+    crc_append(both, 3);
+    assert_string_equal(kinds(&j, both, 5), "E");
+    /* A glitch before it, and after it; another's frame. */
+    j = awaiting_open(frame, answer, false);
+    both[0] = 0xff;
+    memcpy(both + 1, answer, 9);
+    assert_string_equal(kinds(&j, both, 10), "NR");
+    j = awaiting_open(frame, answer, false);
+    assert_string_equal(kinds(&j, both + 1, 10), "RN");
+    j = awaiting_open(frame, answer, false);
+    both[10] = 0x55;
+    assert_string_equal(kinds(&j, both + 1, 10), "B");
+    j = awaiting_open(frame, answer, false);
+    answer[0] = 18;
+    crc_append(answer, 7);
+    assert_null(strchr(kinds(&j, answer, 9), 'R'));
+}
+
+static void an_echo_is_not_the_answer_of_unknown_length(void **state)
+{
+    uint8_t frame[8], answer[16], both[32];
+
+    (void)state;
+    for (unsigned known = 0; known < 2; known++) {
+        struct judge j = awaiting_open(frame, answer, !known);
+        j.echoing = known;
+        memcpy(both, frame, 6);
+        memcpy(both + 6, answer, 9);
+        assert_string_equal(kinds(&j, both, 15), "eR");
+        j = awaiting_open(frame, answer, !known);
+        j.echoing = known;
+        assert_string_equal(kinds(&j, frame, 6), "e");
+        assert_string_equal(kinds(&j, answer, 9), "R");
+        /* Where it is not known, an answer that is no echo is one all the same. */
+        j = awaiting_open(frame, answer, !known);
+        j.echoing = known;
+        assert_string_equal(kinds(&j, answer, 9), "R");
+    }
+}
+
+static void flipped_bits_never_make_an_answer_of_unknown_length(void **state)
+{
+    uint8_t frame[8], answer[16], bad[16];
+
+    (void)state;
+    for (size_t bit = 0; bit < 72; bit++) {
+        struct judge j = awaiting_open(frame, answer, false);
+        memcpy(bad, answer, 9);
+        bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_null(strchr(kinds(&j, bad, 9), 'R'));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +451,9 @@ int main(void)
         cmocka_unit_test(the_answer_to_a_write_repeats_its_head),
         cmocka_unit_test(an_echo_is_not_the_answer_to_a_write),
         cmocka_unit_test(a_babbling_line_is_bounded),
+        cmocka_unit_test(an_answer_of_unknown_length_ends_by_silence),
+        cmocka_unit_test(an_echo_is_not_the_answer_of_unknown_length),
+        cmocka_unit_test(flipped_bits_never_make_an_answer_of_unknown_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
