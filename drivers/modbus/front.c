@@ -9,6 +9,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+void modbus_post_free(struct modbus_post *p)
+{
+    free(p->points);
+    free(p->cuts);
+    free(p->order);
+    free(p);
+}
+
 static void take_reading(struct modbus_front *r, struct modbus_post *post)
 {
     struct modbus_group *g = &r->m->devices[post->device].groups[post->group];

@@ -20,14 +20,6 @@ enum {
 
 /* ---- to the loop ---- */
 
-void modbus_post_free(struct modbus_post *p)
-{
-    free(p->points);
-    free(p->cuts);
-    free(p->order);
-    free(p);
-}
-
 static struct modbus_post *post_of(const struct polls *p, enum modbus_post_kind kind, unsigned device)
 {
     struct modbus_post *post = mem_alloc(sizeof *post);

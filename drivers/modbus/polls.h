@@ -52,6 +52,7 @@ struct modbus_post {
     struct modbus_counts unit, line; /* at that time; unit: of all but RAW and LINE */
 };
 
+/* By whoever takes it (front.c). */
 void modbus_post_free(struct modbus_post *p);
 
 /* A group's poll that is under way: one block after the other, others may come in between. */
