@@ -154,7 +154,7 @@ savedefconfig:
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
 
-.PHONY: deps check unit lint fuzz fuzz-run bench soak demo check-trixie
+.PHONY: deps check unit lint fuzz fuzz-run bench bench-field soak demo check-trixie
 deps:
 	tests/install-deps.sh build
 
@@ -191,6 +191,11 @@ bench:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/load
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
+	@$(if $(findstring --only,$(BENCH)),,$(MAKE) --no-print-directory bench-field)
+bench-field:
+	@tests/install-deps.sh bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/unit/test_modbus_field
+	@$(PYTHON) tests/bench/field.py $(filter --quick,$(BENCH))
 
 soak: all $(O)/tests/unit/test_modbus_field
 	SLUICE_EXCHANGES=1000000 $(O)/tests/unit/test_modbus_field

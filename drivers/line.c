@@ -3,18 +3,16 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, TIMER_SLACK_NS = 1000, LOOK_US = 1000000 };
+enum { RETRY_FIRST_MS = 250, RETRY_MOST_MS = 5000, LOOK_US = 1000000 };
 
 bool line_stopping(const struct line *l)
 {
@@ -104,24 +102,13 @@ static void serve_one_port(struct line *l, bool *was_down, int *retry_ms)
     *retry_ms = *retry_ms * 2 < RETRY_MOST_MS ? *retry_ms * 2 : RETRY_MOST_MS;
 }
 
-/* The silences on the wire are a few milliseconds; the usual slack of 50 µs would show, and so would waiting
- * for a processor behind whoever computes. A line needs very little of one; where the system does not allow
- * it this, it waits like everybody. */
-static void keep_time(void)
-{
-    const struct sched_param first = {.sched_priority = 1};
-
-    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0);
-    pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
-}
-
 static void *run(void *arg)
 {
     struct line *l = arg;
     bool was_down = false;
     int retry_ms = RETRY_FIRST_MS;
 
-    keep_time();
+    clock_be_punctual(); /* silences on the wire are a few milliseconds */
     while (!line_stopping(l))
         serve_one_port(l, &was_down, &retry_ms);
     atomic_store(&l->ended, true);

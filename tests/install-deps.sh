@@ -7,9 +7,9 @@ set -eu
 build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev libserialport-dev libmodbus-dev
     libconfig-dev libcjson-dev libgsasl-dev libhttp-parser-dev libwslay-dev"
 demo="openssl python3"
-bench="mosquitto strace mount util-linux e2fsprogs"
-check="git clang clang-format libclang-rt-dev llvm binutils libcmocka-dev python3-pytest python3-kconfiglib
-    python3-paho-mqtt python3-pymodbus python3-serial python3-serial-asyncio mosquitto-clients libmosquitto-dev
+bench="mosquitto strace mount util-linux e2fsprogs libcmocka-dev python3-paho-mqtt"
+check="git clang clang-format libclang-rt-dev llvm binutils python3-pytest python3-kconfiglib
+    python3-pymodbus python3-serial python3-serial-asyncio mosquitto-clients libmosquitto-dev
     libpaho-mqtt-dev mbpoll socat tshark chromium"
 # Node comes from many places, npm with it.
 command -v node >/dev/null || check="$check nodejs"

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "drivers/sim/frame_log.h"
 #include "drivers/sim/pty.h"
@@ -205,7 +205,7 @@ static void *play(void *arg)
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    prctl(PR_SET_TIMERSLACK, 1000);
+    clock_be_punctual();
     pthread_setname_np(pthread_self(), "sim");
     while (!__atomic_load_n(&s->stopping, __ATOMIC_ACQUIRE))
         wait_master(s, deliver(s));

@@ -27,4 +27,9 @@ void clock_boot_id(char out[37]);
 /* "2026-11-22T08:12:00.123Z" (24 characters and a zero). */
 void clock_format(int64_t wall_us, char out[32]);
 
+/* The calling thread's timers from now on go off within microseconds, and where the system allows it the
+ * thread comes before whoever computes: for who keeps silences on a wire. It must need very little of a
+ * processor. */
+void clock_be_punctual(void);
+
 #endif

@@ -170,60 +170,91 @@ static void watch(struct field_world *w, struct modbus_post *post)
 /* ---- each fault alone ---- */
 
 static const struct {
-    const char *fault;    /* of one reply */
+    const char *what;
+    const char *fault;    /* of one exchange */
     enum quality quality; /* of the one reading that it costs; good: it costs none */
 } faults[] = {
-    {"kind = \"silence\";", QUALITY_TIMEOUT},
-    {"kind = \"late\"; delay = \"40ms\";", QUALITY_GOOD},
-    {"kind = \"late\"; delay = \"110ms\";", QUALITY_TIMEOUT},
-    {"kind = \"late\"; delay = \"250ms\";", QUALITY_TIMEOUT},
-    {"kind = \"late\"; delay = \"900ms\";", QUALITY_TIMEOUT},
-    {"kind = \"flip\"; ppm = 20000;", QUALITY_CRC},
-    {"kind = \"drop\";", QUALITY_CRC},
-    {"kind = \"double\";", QUALITY_CRC},
-    {"kind = \"truncate\";", QUALITY_CRC},
-    {"kind = \"crc\";", QUALITY_CRC},
-    {"kind = \"unit\";", QUALITY_TIMEOUT},
-    {"kind = \"function\";", QUALITY_TIMEOUT},
-    {"kind = \"count\";", QUALITY_TIMEOUT},
-    {"kind = \"exception\"; code = 4;", QUALITY_EXCEPTION},
-    {"kind = \"echo\";", QUALITY_TIMEOUT},
-    {"kind = \"glitch\";", QUALITY_GOOD},
-    {"kind = \"glue\";", QUALITY_GOOD},
-    {"kind = \"foreign\";", QUALITY_GOOD},
-    {"kind = \"pause\"; delay = \"20ms\";", QUALITY_GOOD},
+    {"no reply", "kind = \"silence\";", QUALITY_TIMEOUT},
+    {"reply 40 ms late", "kind = \"late\"; delay = \"40ms\";", QUALITY_GOOD},
+    {"reply 110 ms late, in the hold-off", "kind = \"late\"; delay = \"110ms\";", QUALITY_TIMEOUT},
+    {"reply 250 ms late, into the next poll", "kind = \"late\"; delay = \"250ms\";", QUALITY_TIMEOUT},
+    {"reply 900 ms late, four polls on", "kind = \"late\"; delay = \"900ms\";", QUALITY_TIMEOUT},
+    {"bits flipped in the reply", "kind = \"flip\"; ppm = 20000;", QUALITY_CRC},
+    {"byte of the reply lost", "kind = \"drop\";", QUALITY_CRC},
+    {"byte of the reply twice", "kind = \"double\";", QUALITY_CRC},
+    {"reply cut off", "kind = \"truncate\";", QUALITY_CRC},
+    {"wrong CRC", "kind = \"crc\";", QUALITY_CRC},
+    {"reply of another unit", "kind = \"unit\";", QUALITY_TIMEOUT},
+    {"reply of another function", "kind = \"function\";", QUALITY_TIMEOUT},
+    {"reply of another length", "kind = \"count\";", QUALITY_TIMEOUT},
+    {"exception 4", "kind = \"exception\"; code = 4;", QUALITY_EXCEPTION},
+    {"the request in place of a reply", "kind = \"echo\";", QUALITY_TIMEOUT},
+    {"bytes before the reply", "kind = \"glitch\";", QUALITY_GOOD},
+    {"another frame right behind the reply", "kind = \"glue\";", QUALITY_GOOD},
+    {"a stranger's frame before the reply", "kind = \"foreign\";", QUALITY_GOOD},
+    {"20 ms of silence within the reply", "kind = \"pause\"; delay = \"20ms\";", QUALITY_GOOD},
+    {"bits flipped in the request", "kind = \"flip\"; ppm = 50000; on = \"request\";", QUALITY_TIMEOUT},
+    {"byte of the request lost", "kind = \"drop\"; on = \"request\";", QUALITY_TIMEOUT},
+    {"byte of the request twice", "kind = \"double\"; on = \"request\";", QUALITY_TIMEOUT},
+    {"request cut off", "kind = \"truncate\"; on = \"request\";", QUALITY_TIMEOUT},
+    {"bytes before the request", "kind = \"glitch\"; on = \"request\";", QUALITY_TIMEOUT},
 };
 
-/* Polls come every 200 ms: the one after the fault is good again. */
+static const char *quality_text(enum quality q)
+{
+    return q == QUALITY_GOOD        ? "good"
+           : q == QUALITY_TIMEOUT   ? "timeout"
+           : q == QUALITY_CRC       ? "crc"
+           : q == QUALITY_EXCEPTION ? "exception"
+                                    : "other";
+}
+
+/* One exchange among a hundred has the fault. lump_us: so long the adapter keeps bytes back. */
+static struct watch run_fault(size_t index, uint64_t lump_us)
+{
+    struct field_world w;
+    struct watch s = {0};
+    char *device = stamped_device("d", 1, "200ms");
+    char *sim =
+        mem_format("baud = 19200; format = \"8E1\"; strict = true; stations = ( { name = \"u\"; unit = 1; "
+                   "turnaround_us = 3000; " STAMPED " faults = ( { %s skip = 30; count = 1; } ); } );\n",
+                   faults[index].fault);
+
+    field_world_open(&w, sim, FAST_LINE, device, 7 + index);
+    w.post = watch;
+    w.arg = &s;
+    w.lump_us = lump_us;
+    field_world_run(&w, 20 * S);
+    field_world_close(&w);
+    free(device);
+    free(sim);
+    return s;
+}
+
+/* Polls come every 200 ms: the one after the fault is good again. The table is what the page of benchmarks
+ * shows. */
 static void each_fault_costs_one_reading_and_no_truth(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
-        for (uint64_t lump_us = 200; lump_us <= 16000; lump_us *= 80) {
-            struct field_world w;
-            struct watch s = {0};
-            char *device = stamped_device("d", 1, "200ms");
-            char *sim = mem_format(
-                "baud = 19200; format = \"8E1\"; strict = true; stations = ( { name = \"u\"; unit = 1; "
-                "turnaround_us = 3000; " STAMPED " faults = ( { %s skip = 30; count = 1; } ); } );\n",
-                faults[i].fault);
-            field_world_open(&w, sim, FAST_LINE, device, 7 + i);
-            w.post = watch;
-            w.arg = &s;
-            w.lump_us = lump_us;
-            field_world_run(&w, 20 * S);
-            printf("%-36s lumps of %5llu us: %llu good, %llu bad, back after %llu ms\n", faults[i].fault,
-                   (unsigned long long)lump_us, (unsigned long long)s.good, (unsigned long long)s.bad,
-                   (unsigned long long)s.bad_us / 1000);
-            assert_int_equal(s.wrong, 0);
-            assert_int_equal(s.bad, faults[i].quality != QUALITY_GOOD);
-            assert_int_equal(s.first_bad, faults[i].quality);
-            assert_true(s.good >= 93);
-            assert_true(s.bad_us <= 250000);
-            field_world_close(&w);
-            free(device);
-            free(sim);
+    printf("| fault of one exchange | quality | wrong values | readings lost | next poll | good again after, "
+           "ms | "
+           "adapter of 16 ms |\n|---|---|--:|--:|---|--:|--:|\n");
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+        struct watch at_once = run_fault(i, 200), lumps = run_fault(i, 16000);
+        const struct watch *both[] = {&at_once, &lumps};
+        printf("| %s | %s | %llu | %llu | %s | %llu | %llu |\n", faults[i].what,
+               quality_text(at_once.first_bad), (unsigned long long)(at_once.wrong + lumps.wrong),
+               (unsigned long long)at_once.bad, at_once.bad <= 1 && lumps.bad <= 1 ? "good" : "bad",
+               (unsigned long long)at_once.bad_us / 1000, (unsigned long long)lumps.bad_us / 1000);
+        for (size_t k = 0; k < ARRAY_SIZE(both); k++) {
+            const struct watch *s = both[k];
+            assert_int_equal(s->wrong, 0);
+            assert_int_equal(s->bad, faults[i].quality != QUALITY_GOOD);
+            assert_int_equal(s->first_bad, faults[i].quality);
+            assert_true(s->good >= 93);
+            assert_true(s->bad_us <= 250000);
         }
+    }
 }
 
 /* ---- all faults, and writes among the reads ---- */
@@ -452,6 +483,8 @@ static void dead_units_take_nothing_from_the_live_ones(void **state)
     struct rates alone, with;
 
     (void)state;
+    printf("| dead units beside %d | the live ones keep of their rate | the worst of them |\n|--:|--:|--:|\n",
+           LIVE);
     rates_with(0, &alone);
     for (size_t i = 0; i < ARRAY_SIZE(dead); i++) {
         double worst = 1, sum = 0;
@@ -461,8 +494,7 @@ static void dead_units_take_nothing_from_the_live_ones(void **state)
             worst = share < worst ? share : worst;
             sum += share / LIVE;
         }
-        printf("%u dead beside %d live: these keep %.1f %% of their rate, the worst of them %.1f %%\n",
-               dead[i], LIVE, 100 * sum, 100 * worst);
+        printf("| %u | %.1f %% | %.1f %% |\n", dead[i], 100 * sum, 100 * worst);
         assert_true(alone.by_device[0] > 300);
         assert_true(worst >= 0.9);
     }
