@@ -64,8 +64,8 @@ void client_port_limit(struct client_port *p, const struct client_limits *limits
 /* Sends its clients to another server, those that are connected by DISCONNECT; NULL: no more. */
 void client_port_redirect(struct client_port *p, const char *to, bool for_good);
 
-/* A stream waits on server (listener_taker). */
-void client_accept(struct client_port *p, uv_stream_t *server);
+/* Somebody has connected (listener_taker). */
+void client_accept(struct client_port *p, const struct accepted *a);
 
 /* Ends every client of the port: DISCONNECT with reason (MQTT 5), wills as for a lost connection unless
  * orderly. */

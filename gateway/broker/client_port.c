@@ -150,7 +150,7 @@ static void on_timer(struct timer *t)
     client_keep_alive(container_of(t, struct client, timer));
 }
 
-void client_accept(struct client_port *p, uv_stream_t *server)
+void client_accept(struct client_port *p, const struct accepted *a)
 {
     struct broker *b = p->broker;
     struct client *c = mem_alloc(sizeof(*c));
@@ -160,7 +160,7 @@ void client_accept(struct client_port *p, uv_stream_t *server)
     list_init(&c->in_port);
     timer_init(&c->timer, on_timer);
     c->conn.high = broker_limits(b)->reader_backlog;
-    if (conn_accept(&c->conn, broker_net(b), server, &p->layers, &client_events) != 0) {
+    if (conn_accept(&c->conn, broker_net(b), a, &p->layers, &client_events) != 0) {
         free(c);
         return;
     }

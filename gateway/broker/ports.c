@@ -231,11 +231,11 @@ void ports_check(struct conf *c, FILE *report)
 
 /* ---- open ---- */
 
-static void take(void *arg, uv_stream_t *server)
+static void take(void *arg, const struct accepted *a)
 {
     struct port *p = arg;
 
-    client_accept(p->clients, server);
+    client_accept(p->clients, a);
 }
 
 static void drop_texts(struct port *p)

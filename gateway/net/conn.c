@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/layer.h"
@@ -302,19 +303,38 @@ void conn_clear(struct conn *c)
     c->why = NULL;
 }
 
-void conn_stack(struct conn *c, struct layer *bottom)
-{
-    c->bottom = c->top = bottom;
-    bottom->conn = c;
-    c->pins++;
-}
-
-void conn_add_layer(struct conn *c, struct layer *l)
+static void add_layer(struct conn *c, struct layer *l)
 {
     l->conn = c;
     l->below = c->top;
-    c->top->above = l;
+    if (c->top)
+        c->top->above = l;
+    else
+        c->bottom = l;
     c->top = l;
+}
+
+int conn_stack(struct conn *c, struct net *n, const struct accepted *a, const struct conn_layers *layers,
+               const char *server_name)
+{
+    struct layer *bottom = NULL, *tls = layers->tls ? tls_layer_new(layers->tls, server_name) : NULL;
+    int err = layers->tls && !tls ? -ENOMEM : stream_new(&bottom, n->loop, a->fd, &a->peer);
+
+    if (err) {
+        close(a->fd);
+        if (tls)
+            tls->ops->free(tls);
+        return err;
+    }
+    add_layer(c, bottom);
+    c->pins++;
+    if (layers->proxy)
+        add_layer(c, proxy_layer_new(layers->proxy));
+    if (tls)
+        add_layer(c, tls);
+    if (layers->ws)
+        add_layer(c, ws_layer_new(layers->ws));
+    return 0;
 }
 
 void conn_start(struct conn *c)
@@ -361,30 +381,14 @@ void layer_ended(struct layer *l)
         conn_fail(l->conn, true, "closed by the peer");
 }
 
-int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, const struct conn_layers *layers,
+int conn_accept(struct conn *c, struct net *n, const struct accepted *a, const struct conn_layers *layers,
                 const struct conn_events *events)
 {
     static const struct conn_layers none;
-    struct stream *s = stream_new(n->loop, server->type == UV_TCP);
-    struct layer *tls = NULL;
-    int err = stream_accept(s, server);
+    int err = conn_stack(c, n, a, layers ? layers : &none, NULL);
 
-    layers = layers ? layers : &none;
-    if (!err && layers->tls) {
-        tls = tls_layer_new(layers->tls, NULL);
-        err = tls ? 0 : -ENOMEM;
-    }
-    if (err) {
-        stream_drop(s);
+    if (err)
         return err;
-    }
-    conn_stack(c, stream_layer(s));
-    if (layers->proxy)
-        conn_add_layer(c, proxy_layer_new(layers->proxy));
-    if (tls)
-        conn_add_layer(c, tls);
-    if (layers->ws)
-        conn_add_layer(c, ws_layer_new(layers->ws));
     net_add(n, c);
     c->events = events;
     n->hush++;

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "net/address.h"
 
 struct conn;
 struct proxy_config; /* net/proxy.h */
@@ -89,11 +90,16 @@ struct conn_layers {
     const struct ws_config *ws;
 };
 
-/* An accepted stream. server is a listening uv_tcp_t or uv_pipe_t in its connection callback. layers NULL:
- * none. c is zeroed by the caller but for what it embeds. on_open follows, never from within this call; how
- * long to wait for it is the owner's to decide. 0 or -E… (then the peer has been let go, no event follows and
- * c is untouched). */
-int conn_accept(struct conn *c, struct net *n, uv_stream_t *server, const struct conn_layers *layers,
+/* A socket that does not block, just connected, and where its peer is. */
+struct accepted {
+    int fd;
+    struct address peer;
+};
+
+/* An accepted stream; takes its socket. layers NULL: none. c is zeroed by the caller but for what it embeds.
+ * on_open follows, never from within this call; how long to wait for it is the owner's to decide. 0 or -E…
+ * (then the peer has been let go, no event follows and c is untouched). */
+int conn_accept(struct conn *c, struct net *n, const struct accepted *a, const struct conn_layers *layers,
                 const struct conn_events *events);
 
 struct conn_target {

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/layer.h"
@@ -15,16 +19,24 @@ union socket_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+};
+
+/* A socket that is being connected. */
+struct attempt {
+    struct connector *connector;
+    uv_poll_t poll;
+    int fd;
 };
 
 struct connector {
     struct conn *conn;
     uv_timer_t timer;
     uv_getaddrinfo_t lookup;
-    unsigned pins; /* timer, look-up and connect request: what libuv still refers to */
+    unsigned pins; /* timer, look-up and attempts: what libuv still refers to */
     bool looking, ended;
     uint64_t deadline;
-    struct stream *trying;
+    struct attempt *trying; /* or NULL */
     char *host, *path, *server_name;
     uint16_t port;
     struct tls_context *tls;
@@ -55,6 +67,31 @@ static void pin(struct connector *k)
     k->conn->pins++;
 }
 
+static void on_attempt_closed(uv_handle_t *handle)
+{
+    struct attempt *a = container_of((uv_poll_t *)handle, struct attempt, poll);
+    struct connector *k = a->connector;
+
+    free(a);
+    unpin(k);
+}
+
+/* The attempt is over; its socket is the caller's. */
+static int take_socket(struct connector *k)
+{
+    int fd = k->trying->fd;
+
+    uv_close((uv_handle_t *)&k->trying->poll, on_attempt_closed);
+    k->trying = NULL;
+    return fd;
+}
+
+static void give_up(struct connector *k)
+{
+    if (k->trying)
+        close(take_socket(k));
+}
+
 static void on_timer_closed(uv_handle_t *handle)
 {
     unpin(container_of(handle, struct connector, timer));
@@ -70,9 +107,7 @@ void connector_end(struct conn *c)
     k->ended = true;
     if (k->looking)
         uv_cancel((uv_req_t *)&k->lookup);
-    if (k->trying)
-        stream_drop(k->trying);
-    k->trying = NULL;
+    give_up(k);
     uv_close((uv_handle_t *)&k->timer, on_timer_closed);
 }
 
@@ -101,9 +136,7 @@ static void try_failed(struct connector *k, int status)
     place(k, where, sizeof(where));
     snprintf(k->failures + len, sizeof(k->failures) - len, "%sconnect to %s: %s", len ? "; " : "", where,
              status == UV_ETIMEDOUT ? "timed out" : uv_strerror(status));
-    if (k->trying)
-        stream_drop(k->trying);
-    k->trying = NULL;
+    give_up(k);
     if (++k->at < k->count)
         try_next(k);
     else
@@ -129,43 +162,61 @@ static void on_timeout(uv_timer_t *timer)
         conn_fail(k->conn, false, "timed out");
 }
 
+static const struct sockaddr *address(const struct connector *k)
+{
+    return &k->addr[k->at].any;
+}
+
 static void connected(struct connector *k)
 {
-    struct stream *s = k->trying;
+    struct accepted a = {.fd = take_socket(k)};
+    int on = 1;
 
-    k->trying = NULL;
-    struct layer *tls = k->tls ? tls_layer_new(k->tls, k->server_name) : NULL;
-    if (k->tls && !tls) {
-        stream_drop(s);
-        conn_fail(k->conn, false, "out of memory");
+    if (!k->path)
+        setsockopt(a.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    address_set(&a.peer, address(k));
+    int err = conn_stack(k->conn, k->conn->net, &a, &(struct conn_layers){.tls = k->tls}, k->server_name);
+    if (err) {
+        conn_fail(k->conn, false, "%s", uv_strerror(err));
         return;
     }
-    conn_stack(k->conn, stream_layer(s));
-    if (tls)
-        conn_add_layer(k->conn, tls);
     uv_timer_start(&k->timer, on_timeout, time_left(k), 0);
     conn_start(k->conn);
 }
 
-struct attempt {
-    struct connector *connector;
-    struct stream *stream;
-};
-
-static void on_tried(void *arg, int status)
+static void on_tried(uv_poll_t *poll, int status, int events)
 {
-    struct attempt *a = arg;
-    struct connector *k = a->connector;
+    struct attempt *a = container_of(poll, struct attempt, poll);
+    socklen_t size = sizeof(int);
+    int err = 0;
 
-    /* An attempt that was given up answers late. */
-    if (!k->ended && k->trying == a->stream) {
-        if (status)
-            try_failed(k, status);
-        else
-            connected(k);
-    }
-    free(a);
-    unpin(k);
+    (void)events;
+    getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &err, &size);
+    if (err || status)
+        try_failed(a->connector, err ? -err : status);
+    else
+        connected(a->connector);
+}
+
+static socklen_t address_size(const struct sockaddr *a)
+{
+    return a->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
+           : a->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                      : sizeof(struct sockaddr_un);
+}
+
+/* Begins to connect: the socket, or -E…. */
+static int dial(const struct sockaddr *to)
+{
+    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (!connect(fd, to, address_size(to)) || errno == EINPROGRESS)
+        return fd;
+    int err = -errno;
+    close(fd);
+    return err;
 }
 
 /* Every address gets an equal part of the time that is left, so that one that is black-holed does not take
@@ -173,17 +224,22 @@ static void on_tried(void *arg, int status)
 static void try_next(struct connector *k)
 {
     struct attempt *a = mem_alloc(sizeof(*a));
+    int err = a->fd = dial(address(k));
 
-    k->trying = stream_new(k->timer.loop, !k->path);
-    *a = (struct attempt){k, k->trying};
     uv_timer_start(&k->timer, on_timeout, time_left(k) / (k->count - k->at), 0);
-    int err = stream_connect(k->trying, k->path ? NULL : &k->addr[k->at].any, k->path, on_tried, a);
+    if (err >= 0)
+        err = uv_poll_init(k->timer.loop, &a->poll, a->fd);
     if (err) {
+        if (a->fd >= 0)
+            close(a->fd);
         free(a);
         try_failed(k, err);
         return;
     }
+    a->connector = k;
+    k->trying = a;
     pin(k);
+    uv_poll_start(&a->poll, UV_WRITABLE, on_tried);
 }
 
 static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
@@ -219,6 +275,10 @@ static int look_up(struct connector *k)
 
 static bool numeric(struct connector *k)
 {
+    if (k->path) {
+        k->addr[0].local.sun_family = AF_UNIX;
+        memcpy(k->addr[0].local.sun_path, k->path, strlen(k->path));
+    }
     if (k->path || !uv_ip4_addr(k->host, k->port, &k->addr[0].v4) ||
         !uv_ip6_addr(k->host, k->port, &k->addr[0].v6))
         k->count = 1;

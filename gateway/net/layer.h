@@ -113,10 +113,10 @@ void conn_tell(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_linger_over(struct conn *c);
 void conn_clear(struct conn *c);
-/* Makes bottom the first layer of c, and pins it. */
-void conn_stack(struct conn *c, struct layer *bottom);
-/* Puts one on top of those that are there. */
-void conn_add_layer(struct conn *c, struct layer *l);
+/* Stacks a socket and what is above it, and pins c. 0 or -E…, then c is untouched; takes the socket in either
+ * case. */
+int conn_stack(struct conn *c, struct net *n, const struct accepted *a, const struct conn_layers *layers,
+               const char *server_name);
 /* The bottom stands: starts reading and the layers above. */
 void conn_start(struct conn *c);
 /* A write of the bottom has come to its end: counts again what waits. */
@@ -146,18 +146,9 @@ static inline bool layer_blocked(const struct layer *l)
     return false;
 }
 
-/* stream.c: the bottom layers on libuv's streams. One that is a connection's pins it until its handle has
- * closed. */
-struct stream;
-struct stream *stream_new(uv_loop_t *loop, bool tcp);
-struct layer *stream_layer(struct stream *s);
-int stream_accept(struct stream *s, uv_stream_t *server);
-/* To addr, or to path when addr is NULL. done comes later and once, also after stream_drop (-ECANCELED),
- * unless -E… is returned. */
-int stream_connect(struct stream *s, const struct sockaddr *addr, const char *path,
-                   void (*done)(void *arg, int status), void *arg);
-/* Closes and frees one that has not become a connection's. */
-void stream_drop(struct stream *s);
+/* stream.c: the bottom layers, on sockets that do not block and are connected. It pins its connection until
+ * its handle has closed. 0 or -E… of libuv, then fd is still the caller's. */
+int stream_new(struct layer **out, uv_loop_t *loop, int fd, const struct address *peer);
 
 /* connect.c: connecting is over or given up; it goes when libuv lets go of it. Nothing when c has no
  * connector. */

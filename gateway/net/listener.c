@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/conn.h"
 
-enum { BACKLOG = 1024 };
+enum { BACKLOG = 1024, ACCEPTS_A_TURN = 64 };
 
 struct place {
     const char *path; /* NULL: addr */
@@ -28,12 +30,9 @@ struct place {
 };
 
 struct listener {
-    union {
-        uv_handle_t any;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } handle;
+    uv_poll_t poll;
+    int fd;
+    int reserve; /* given up for a moment, when no descriptors are left, to turn a peer away */
     char *bind, *path;
     listener_taker *taker;
     void *arg;
@@ -103,48 +102,88 @@ int listener_parse(const char *bind, bool *loopback)
     return err;
 }
 
-/* libuv sheds peers by itself when descriptors run out (it keeps one in reserve), but says nothing. So see
- * after each accept whether one more would have been there. */
-static void watch_descriptors(struct listener *l)
+static int reserve(void)
 {
-    uv_os_fd_t fd;
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
-    if (uv_fileno(&l->handle.any, &fd))
-        return;
-    int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    bool exhausted = probe < 0;
-    if (probe >= 0)
-        close(probe);
-    if (exhausted && !l->exhausted)
+/* A peer whom nobody accepts would wait for ever, and wake us all the time. False when nobody waits: the
+ * kernel looks for a descriptor first. */
+static bool turn_away(struct listener *l)
+{
+    close(l->reserve);
+    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    l->reserve = reserve();
+    if (fd >= 0 && !l->exhausted)
         log_error("listener %s: no file descriptors are left, further peers are turned away", l->bind);
-    if (!exhausted && l->exhausted)
-        log_info("listener %s: peers are accepted again", l->bind);
-    l->exhausted = exhausted;
+    l->exhausted |= fd >= 0;
+    return fd >= 0;
 }
 
-static void on_connection(uv_stream_t *server, int status)
+/* False when nobody waits. */
+static bool accept_one(struct listener *l)
 {
-    struct listener *l = container_of(server, struct listener, handle.stream);
+    struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof(addr);
+    struct accepted a = {.fd = accept4(l->fd, (struct sockaddr *)&addr, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)};
 
-    if (status) {
-        log_warn("listener %s: accept: %s", l->bind, uv_strerror(status));
-        return;
+    if (a.fd >= 0) {
+        if (l->exhausted)
+            log_info("listener %s: peers are accepted again", l->bind);
+        l->exhausted = false;
+        address_set(&a.peer, (struct sockaddr *)&addr);
+        l->taker(l->arg, &a);
+    } else if (errno == EMFILE || errno == ENFILE) {
+        return turn_away(l);
+    } else if (errno != ECONNABORTED) {
+        if (errno != EAGAIN)
+            log_warn("listener %s: accept: %s", l->bind, strerror(errno));
+        return false;
     }
-    l->taker(l->arg, server);
-    if (!uv_is_closing(&l->handle.any))
-        watch_descriptors(l);
+    return true;
 }
 
-static int open_inet(struct listener *l, struct place *p)
+static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    uint16_t port = p->addr.v6.sin6_port;
-    int err = uv_tcp_bind(&l->handle.tcp, &p->addr.any, 0);
+    struct listener *l = container_of(poll, struct listener, poll);
 
-    if (err && p->any) {
-        uv_ip4_addr("0.0.0.0", ntohs(port), &p->addr.v4);
-        err = uv_tcp_bind(&l->handle.tcp, &p->addr.any, 0);
-    }
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_A_TURN && !uv_is_closing((uv_handle_t *)poll) && accept_one(l); i++)
+        ;
+}
+
+/* What is accepted inherits TCP_NODELAY. */
+static int bind_inet(const struct place *p)
+{
+    int family = p->addr.any.sa_family, on = 1, off = 0;
+    socklen_t size = family == AF_INET ? sizeof(p->addr.v4) : sizeof(p->addr.v6);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (!bind(fd, &p->addr.any, size))
+        return fd;
+    int err = -errno;
+    close(fd);
     return err;
+}
+
+static int open_inet(struct place *p)
+{
+    int fd = bind_inet(p);
+
+    if (fd < 0 && p->any) {
+        uv_ip4_addr("0.0.0.0", ntohs(p->addr.v6.sin6_port), &p->addr.v4);
+        fd = bind_inet(p);
+    }
+    return fd;
 }
 
 /* Removes a socket that nobody listens on any more; anything else stays. */
@@ -185,28 +224,46 @@ static int open_unix(struct listener *l, const struct place *p)
         return err;
     }
     l->path = mem_strdup(p->path);
-    err = uv_pipe_open(&l->handle.pipe, fd);
-    if (err)
-        close(fd);
-    return err;
+    return fd;
 }
 
 int listener_probe(const char *bind_to)
 {
     struct place p;
-    int err = parse(bind_to, &p), on = 1;
+    int err = parse(bind_to, &p);
 
     if (err || p.path)
         return err;
-    int family = p.addr.any.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = open_inet(&p);
     if (fd < 0)
-        return p.any ? 0 : -errno; /* then it is IPv4 alone */
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    socklen_t size = family == AF_INET ? sizeof(p.addr.v4) : sizeof(p.addr.v6);
-    if (bind(fd, &p.addr.any, size) || listen(fd, 1))
+        return fd;
+    if (listen(fd, 1))
         err = -errno;
     close(fd);
+    return err;
+}
+
+static void listener_free(struct listener *l)
+{
+    free(l->bind);
+    free(l->path);
+    free(l);
+}
+
+static int start(struct listener *l, uv_loop_t *loop, struct place *p)
+{
+    l->fd = p->path ? open_unix(l, p) : open_inet(p);
+    if (l->fd < 0)
+        return l->fd;
+    l->reserve = reserve();
+    int err = l->reserve < 0 || listen(l->fd, BACKLOG) ? -errno : uv_poll_init(loop, &l->poll, l->fd);
+    if (!err)
+        return uv_poll_start(&l->poll, UV_READABLE, on_ready);
+    close(l->fd);
+    if (l->reserve >= 0)
+        close(l->reserve);
+    if (l->path)
+        unlink(l->path);
     return err;
 }
 
@@ -225,14 +282,10 @@ int listener_open(struct listener **out, uv_loop_t *loop, const char *bind, list
     l->bind = mem_strdup(bind);
     l->taker = taker;
     l->arg = arg;
-    err = p.path ? uv_pipe_init(loop, &l->handle.pipe, 0) : uv_tcp_init(loop, &l->handle.tcp);
-    if (!err)
-        err = p.path ? open_unix(l, &p) : open_inet(l, &p);
-    if (!err)
-        err = uv_listen(&l->handle.stream, BACKLOG, on_connection);
+    err = start(l, loop, &p);
     if (err) {
         log_error("listener %s: %s", bind, uv_strerror(err));
-        listener_close(l);
+        listener_free(l);
         return err;
     }
     *out = l;
@@ -241,11 +294,7 @@ int listener_open(struct listener **out, uv_loop_t *loop, const char *bind, list
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct listener *l = container_of(handle, struct listener, handle.any);
-
-    free(l->bind);
-    free(l->path);
-    free(l);
+    listener_free(container_of((uv_poll_t *)handle, struct listener, poll));
 }
 
 void listener_close(struct listener *l)
@@ -254,16 +303,18 @@ void listener_close(struct listener *l)
         return;
     if (l->path)
         unlink(l->path);
-    uv_close(&l->handle.any, on_closed);
+    uv_close((uv_handle_t *)&l->poll, on_closed);
+    close(l->fd);
+    close(l->reserve);
 }
 
 uint16_t listener_port(const struct listener *l)
 {
     struct sockaddr_storage addr;
-    int len = sizeof(addr);
+    socklen_t size = sizeof(addr);
+    struct address bound = {0};
 
-    if (l->handle.any.type != UV_TCP || uv_tcp_getsockname(&l->handle.tcp, (struct sockaddr *)&addr, &len))
-        return 0;
-    return ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
-                                            : ((struct sockaddr_in *)&addr)->sin_port);
+    if (!getsockname(l->fd, (struct sockaddr *)&addr, &size))
+        address_set(&bound, (struct sockaddr *)&addr);
+    return bound.port;
 }

@@ -8,10 +8,11 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct accepted; /* net/conn.h */
 struct listener;
 
-/* A stream waits: call conn_accept(…, server, …) once. */
-typedef void listener_taker(void *arg, uv_stream_t *server);
+/* Somebody has connected: call conn_accept(…, a, …) once. */
+typedef void listener_taker(void *arg, const struct accepted *a);
 
 /* bind: "127.0.0.1:1883", "[::1]:1883", "*:8883", "unix:/run/sluice/mqtt.sock" (made with mode 0660; a stale
  * one is replaced, one in use is -EADDRINUSE). 0 or -E… (logged with the address). */

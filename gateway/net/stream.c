@@ -2,28 +2,26 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/layer.h"
 
-/* What the kernel did not take at once: libuv writes it on when the socket has room. */
-struct sending {
-    uv_write_t req;
-    struct stream *stream;
+enum { READS_A_TURN = 32 /* of one peer, so that the others get theirs */ };
+
+/* What the kernel did not take at once. */
+struct rest {
     struct buf data;
+    size_t at;
 };
 
+/* There are thousands: no more than libuv's smallest handle, and not a field that it has already. */
 struct stream {
     struct layer layer;
-    struct sending *sending;
     struct address peer; /* kept, because people ask after the socket is gone */
-    bool closing, orphan;
-    union {
-        uv_handle_t any;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } handle;
+    bool reading, closing;
+    uint8_t polled; /* what libuv looks out for */
+    uv_poll_t poll; /* knows the descriptor; data: struct rest, or NULL */
 };
 
 static struct stream *of_layer(struct layer *l)
@@ -31,104 +29,144 @@ static struct stream *of_layer(struct layer *l)
     return container_of(l, struct stream, layer);
 }
 
-static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static int descriptor(const struct stream *s)
 {
-    struct net *n = container_of(handle, struct stream, handle.any)->layer.conn->net;
+    uv_os_fd_t fd = -1;
 
-    (void)suggested;
-    *buf = uv_buf_init((char *)n->read + READ_ROOM, READ_SIZE);
+    uv_fileno((const uv_handle_t *)&s->poll, &fd);
+    return fd;
 }
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+/* Who has stopped reading is taken out only when something arrives nevertheless: mostly it reads again before
+ * that. */
+static void watch(struct stream *s)
+{
+    int wanted = (s->reading ? UV_READABLE : 0) | (s->poll.data ? UV_WRITABLE : 0);
+
+    if (s->closing || wanted == s->polled)
+        return;
+    s->polled = (uint8_t)wanted;
+    if (wanted)
+        uv_poll_start(&s->poll, wanted, on_ready);
+    else
+        uv_poll_stop(&s->poll);
+}
+
+static void fail(struct stream *s, int err)
+{
+    conn_fail(s->layer.conn, false, "%s", uv_strerror(err));
+}
+
+/* ---- what comes ---- */
 
 static void ended(struct stream *s)
 {
     struct conn *c = s->layer.conn;
 
     c->eof = true;
-    uv_read_stop(&s->handle.stream);
+    s->reading = false;
     if (conn_listens(c))
         layer_ended(&s->layer);
     else
         net_dirty(c); /* it lingers: the flush finds out whether that was all it waited for */
 }
 
-static void on_read(uv_stream_t *handle, ssize_t len, const uv_buf_t *buf)
+/* True while there may be more. */
+static bool read_once(struct stream *s, int status)
 {
-    struct stream *s = container_of(handle, struct stream, handle.stream);
     struct conn *c = s->layer.conn;
+    uint8_t *to = c->net->read + READ_ROOM;
+    ssize_t len = recv(descriptor(s), to, READ_SIZE, 0);
 
     if (len > 0 && conn_listens(c))
-        layer_pass_up(&s->layer, (uint8_t *)buf->base, (size_t)len, READ_ROOM);
-    else if (len == UV_EOF)
+        layer_pass_up(&s->layer, to, (size_t)len, READ_ROOM);
+    else if (len == 0)
         ended(s);
-    else if (len < 0)
-        conn_fail(c, false, "%s", uv_strerror((int)len));
+    else if (len < 0 && errno != EAGAIN)
+        fail(s, -errno);
+    else if (len < 0 && status)
+        fail(s, status);
+    return len == READ_SIZE;
 }
 
 static void read_stream(struct layer *l, bool on)
 {
     struct stream *s = of_layer(l);
 
-    if (s->closing)
-        return;
+    s->reading = on;
     if (on)
-        uv_read_start(&s->handle.stream, give_room, on_read);
-    else
-        uv_read_stop(&s->handle.stream);
+        watch(s);
 }
 
-static void on_sent(uv_write_t *req, int status)
-{
-    struct sending *w = container_of(req, struct sending, req);
-    struct stream *s = w->stream;
+/* ---- what goes ---- */
 
-    s->sending = NULL;
-    s->layer.waiting = 0;
-    net_buf_put(s->layer.conn->net, &w->data);
-    free(w);
-    if (s->closing)
+static void drop_rest(struct stream *s)
+{
+    struct rest *r = s->poll.data;
+
+    if (!r)
         return;
-    if (status)
-        conn_fail(s->layer.conn, false, "%s", uv_strerror(status));
-    else
-        conn_written(s->layer.conn);
+    s->poll.data = NULL;
+    s->layer.waiting = 0;
+    net_buf_put(s->layer.conn->net, &r->data);
+    free(r);
 }
 
-static int send_later(struct stream *s, struct buf *data, size_t from)
+static void send_rest(struct stream *s, int status)
 {
-    struct sending *w = mem_alloc(sizeof(*w));
-    uv_buf_t rest = uv_buf_init((char *)data->data + from, (unsigned)(data->len - from));
+    struct rest *r = s->poll.data;
+    ssize_t sent = send(descriptor(s), r->data.data + r->at, r->data.len - r->at, MSG_NOSIGNAL);
 
-    w->stream = s;
-    w->data = *data;
-    int err = uv_write(&w->req, &s->handle.stream, &rest, 1, on_sent);
-    if (err) {
-        free(w);
-        return err;
+    if (sent < 0 && (errno != EAGAIN || status)) {
+        fail(s, errno != EAGAIN ? -errno : status);
+        return;
     }
-    *data = (struct buf){0};
-    s->sending = w;
-    s->layer.waiting = rest.len;
-    return 0;
+    r->at += sent < 0 ? 0 : (size_t)sent;
+    s->layer.waiting = r->data.len - r->at;
+    if (s->layer.waiting)
+        return;
+    drop_rest(s);
+    conn_written(s->layer.conn);
 }
 
 static void output(struct layer *l, struct buf *data)
 {
     struct stream *s = of_layer(l);
 
-    if (!data->len || s->sending || s->closing)
+    if (!data->len || s->poll.data || s->closing)
         return;
-    uv_buf_t all = uv_buf_init((char *)data->data, (unsigned)data->len);
-    int sent = uv_try_write(&s->handle.stream, &all, 1);
-    if (sent == UV_EAGAIN)
-        sent = 0;
-    if (sent >= 0 && (size_t)sent == data->len) {
+    ssize_t sent = send(descriptor(s), data->data, data->len, MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN) {
+        fail(s, -errno);
+    } else if (sent >= 0 && (size_t)sent == data->len) {
         data->len = 0;
-        return;
+    } else {
+        struct rest *r = s->poll.data = mem_alloc(sizeof(*r));
+        *r = (struct rest){*data, sent < 0 ? 0 : (size_t)sent};
+        *data = (struct buf){0};
+        s->layer.waiting = r->data.len - r->at;
+        watch(s);
     }
-    int err = sent < 0 ? sent : send_later(s, data, (size_t)sent);
-    if (err)
-        conn_fail(l->conn, false, "%s", uv_strerror(err));
 }
+
+/* status: libuv has found an error and looks no more. Which one, reading or writing tells. */
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct stream *s = container_of(poll, struct stream, poll);
+
+    if (status)
+        s->polled = 0;
+    if (s->poll.data && (status || events & UV_WRITABLE))
+        send_rest(s, status);
+    if (status || events & UV_READABLE)
+        for (int i = 0; i < READS_A_TURN && s->reading && !s->closing && read_once(s, status); i++)
+            ;
+    watch(s);
+}
+
+/* ---- how it ends ---- */
 
 static void farewell(struct layer *l)
 {
@@ -137,30 +175,25 @@ static void farewell(struct layer *l)
 
 static void shut(struct layer *l)
 {
-    uv_os_fd_t fd;
-
-    if (!uv_fileno(&of_layer(l)->handle.any, &fd))
-        shutdown(fd, SHUT_WR);
+    shutdown(descriptor(of_layer(l)), SHUT_WR);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct stream *s = container_of(handle, struct stream, handle.any);
-
-    if (s->orphan)
-        free(s);
-    else
-        net_unpin(s->layer.conn);
+    net_unpin(container_of((uv_poll_t *)handle, struct stream, poll)->layer.conn);
 }
 
 static void abort_stream(struct layer *l)
 {
     struct stream *s = of_layer(l);
+    int fd = descriptor(s);
 
     if (s->closing)
         return;
     s->closing = true;
-    uv_close(&s->handle.any, on_closed);
+    drop_rest(s);
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    close(fd);
 }
 
 static void free_stream(struct layer *l)
@@ -195,76 +228,17 @@ static const struct conn_layer unix_layer = {
     .peer = peer,
 };
 
-struct stream *stream_new(uv_loop_t *loop, bool tcp)
+int stream_new(struct layer **out, uv_loop_t *loop, int fd, const struct address *peer)
 {
-    size_t handle = tcp ? sizeof(uv_tcp_t) : sizeof(uv_pipe_t);
-    struct stream *s = mem_alloc(offsetof(struct stream, handle) + handle);
+    struct stream *s = mem_alloc(sizeof(*s));
+    int err = uv_poll_init(loop, &s->poll, fd);
 
-    s->layer.ops = tcp ? &tcp_layer : &unix_layer;
-    s->peer.family = tcp ? AF_INET : AF_UNIX;
-    if (tcp)
-        uv_tcp_init(loop, &s->handle.tcp);
-    else
-        uv_pipe_init(loop, &s->handle.pipe, 0);
-    return s;
-}
-
-struct layer *stream_layer(struct stream *s)
-{
-    return &s->layer;
-}
-
-int stream_accept(struct stream *s, uv_stream_t *server)
-{
-    struct sockaddr_storage addr;
-    int len = sizeof(addr);
-    int err = uv_accept(server, &s->handle.stream);
-
-    if (err || s->handle.any.type != UV_TCP)
+    if (err) {
+        free(s);
         return err;
-    uv_tcp_nodelay(&s->handle.tcp, 1);
-    if (!uv_tcp_getpeername(&s->handle.tcp, (struct sockaddr *)&addr, &len))
-        address_set(&s->peer, (struct sockaddr *)&addr);
-    return 0;
-}
-
-struct connecting {
-    uv_connect_t req;
-    void (*done)(void *arg, int status);
-    void *arg;
-};
-
-static void on_connect(uv_connect_t *req, int status)
-{
-    struct connecting k = *container_of(req, struct connecting, req);
-
-    if (!status && req->handle->type == UV_TCP)
-        uv_tcp_nodelay((uv_tcp_t *)req->handle, 1);
-    free(container_of(req, struct connecting, req));
-    k.done(k.arg, status);
-}
-
-int stream_connect(struct stream *s, const struct sockaddr *addr, const char *path,
-                   void (*done)(void *arg, int status), void *arg)
-{
-    struct connecting *k = mem_alloc(sizeof(*k));
-    int err = 0;
-
-    k->done = done;
-    k->arg = arg;
-    if (addr) {
-        address_set(&s->peer, addr);
-        err = uv_tcp_connect(&k->req, &s->handle.tcp, addr, on_connect);
-    } else {
-        uv_pipe_connect(&k->req, &s->handle.pipe, path, on_connect);
     }
-    if (err)
-        free(k);
-    return err;
-}
-
-void stream_drop(struct stream *s)
-{
-    s->orphan = true;
-    abort_stream(&s->layer);
+    s->layer.ops = peer->family == AF_UNIX ? &unix_layer : &tcp_layer;
+    s->peer = *peer;
+    *out = &s->layer;
+    return 0;
 }

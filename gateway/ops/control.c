@@ -205,14 +205,14 @@ static const struct conn_events client_events = {
     .on_gone = on_gone,
 };
 
-static void take_client(void *arg, uv_stream_t *server)
+static void take_client(void *arg, const struct accepted *a)
 {
     struct control_client *c = mem_alloc(sizeof(*c));
 
     (void)arg;
     timer_init(&c->stalled, on_stalled);
     list_init(&c->link);
-    if (conn_accept(&c->conn, control.gw->net, server, NULL, &client_events)) {
+    if (conn_accept(&c->conn, control.gw->net, a, NULL, &client_events)) {
         free(c);
         return;
     }

@@ -162,13 +162,13 @@ struct end *end_new(struct world *w)
     return e;
 }
 
-static void on_peer(void *arg, uv_stream_t *server)
+static void on_peer(void *arg, const struct accepted *a)
 {
     struct world *w = arg;
     struct end *e = end_new(w);
     const struct conn_layers layers = {w->proxy, w->tls, w->ws};
 
-    assert_int_equal(conn_accept(e->conn, w->net, server, &layers, &events), 0);
+    assert_int_equal(conn_accept(e->conn, w->net, a, &layers, &events), 0);
     assert_false(e->open);
     w->accepted = e;
     w->accepts++;

@@ -15,6 +15,7 @@ test-y += test_mqtt_statements
 test-y += test_mqtt_topics
 test-y += test_net
 test-y += test_net_lanes
+test-y += test_net_quiet
 test-y += test_net_places
 test-$(CONFIG_WEBSOCKET) += test_net_proxy
 test-$(CONFIG_WEBSOCKET) += test_net_ws

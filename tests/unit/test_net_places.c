@@ -186,10 +186,10 @@ static void refuses_targets_that_are_none(void **state)
     assert_memory_equal(&c, &untouched, sizeof(c));
 }
 
-static void taker(void *arg, uv_stream_t *server)
+static void taker(void *arg, const struct accepted *a)
 {
     (void)arg;
-    (void)server;
+    (void)a;
     fail();
 }
 
