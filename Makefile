@@ -212,6 +212,7 @@ install: all
 	install -D -t $(DESTDIR)$(prefix)/sbin $(O)/sluiced
 	install -D -t $(DESTDIR)$(prefix)/bin $(O)/sluicectl $(filter %/sluice-sim,$(programs))
 	install -D -m 644 -t $(DESTDIR)$(prefix)/share/doc/sluice $(wildcard LICENSE README.md CHANGES.md docs/*.md)
+	install -D -m 644 -t $(DESTDIR)$(prefix)/share/sluice/profiles drivers/modbus/profiles/*.conf
 	cd rootfs/overlay/usr && find * -type f -exec install -D -m 644 {} $(abspath $(DESTDIR))/$(prefix)/{} \;
 	sed -i 's|/usr/|$(prefix)/|g' $(DESTDIR)$(prefix)/lib/systemd/system/sluiced.service
 	[ -e $(DESTDIR)$(sysconfdir)/sluice/sluice.conf ] || \

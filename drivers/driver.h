@@ -35,6 +35,8 @@ struct driver {
     const char *name;   /* protocol */
     const char *device; /* kind of the devices on such a line: their `protocol` */
     const struct conf_row *line_rows, *device_rows;
+    /* Adds to a device what it only refers to, before anything is checked. NULL: there is no such thing. */
+    void (*expand)(struct conf *c, struct conf_node *device);
     void (*check)(struct conf *c, const struct driver_conf *line);
     /* Prints where what is configured differs from what goes over the wire. NULL: nowhere. */
     void (*explain)(const struct driver_conf *line, FILE *out);

@@ -274,5 +274,6 @@ void field_forget(struct field *f, const char *device)
 
     broker_publish_bytes(f->gw->broker, topic, (struct bytes){0}, 1, true);
     field_remember(f, device, "cuts", (struct bytes){0});
+    field_remember(f, device, "profile", (struct bytes){0});
     free(topic);
 }

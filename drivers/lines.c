@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/conf_edit.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -40,6 +41,20 @@ static const struct conf_row *device_kind_rows(const char *kind)
     return NULL;
 }
 
+#define DEFAULT_DEVICE "modbus"
+
+/* A device may leave most of itself to a file of its kind. */
+static void expand_device(struct conf *c, struct conf_node *device)
+{
+    const struct conf_node *kind = conf_given(device, "protocol");
+
+    for (const struct driver *const *d = drivers; *d; d++)
+        if (!strcmp((*d)->device, kind ? kind->s : DEFAULT_DEVICE) && (*d)->expand) {
+            (*d)->expand(c, device);
+            return;
+        }
+}
+
 static const struct conf_row line_rows[] = {
     {"name", CONF_NAME, CONF_REQUIRED, .help = "how devices and messages name the line"},
     {"protocol", CONF_CHOICE, CONF_REQUIRED, .choices = driver_names, .help = "what is spoken on it"},
@@ -49,7 +64,7 @@ static const struct conf_row line_rows[] = {
 static const struct conf_row device_rows[] = {
     {"name", CONF_NAME, CONF_REQUIRED, .help = "a part of the device's topics"},
     {"line", CONF_NAME, CONF_REQUIRED, .help = "the line that it is on"},
-    {"protocol", CONF_CHOICE, .def = "modbus", .choices = driver_device_names,
+    {"protocol", CONF_CHOICE, .def = DEFAULT_DEVICE, .choices = driver_device_names,
      .help = "what kind of device it is"},
     {0},
 };
@@ -58,7 +73,11 @@ static const struct conf_row rows[] = {
     {"lines", CONF_LIST, .rows = line_rows, .kind_key = "protocol", .kind_rows = line_kind_rows,
      .help = "the field buses"},
     {"devices", CONF_LIST, .rows = device_rows, .kind_key = "protocol", .kind_rows = device_kind_rows,
-     .help = "what is on them"},
+     .help = "what is on them", .expand = expand_device},
+    {"profile_path", CONF_STRING, .def = DEFAULT_PROFILE_PATH, .min = 1, .max = 4096,
+     .help =
+         "folders of device profiles, with colons between them; the first that has a profile counts, and a "
+         "relative one is taken from the folder of the file that names it"},
     {0},
 };
 

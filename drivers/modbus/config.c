@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "drivers/modbus/device.h"
+#include "drivers/modbus/profile_device.h"
 
 static const struct conf_row timing_rows[] = {
     {"response", CONF_DURATION, .def = "500ms", .min = 10, .max = 60000,
@@ -69,113 +70,6 @@ const struct conf_row modbus_tcp_line_rows[] = {
              "own"},
     {"timing", CONF_GROUP, .def = "", .rows = tcp_timing_rows, .help = "times on the connection"},
     {"dead", CONF_GROUP, .def = "", .rows = dead_rows, .help = "units that do not answer"},
-    {0},
-};
-
-static const struct conf_row clamp_rows[] = {
-    {"min", CONF_FLOAT, .help = "smaller values become this"},
-    {"max", CONF_FLOAT, .help = "larger values become this"},
-    {0},
-};
-
-static const struct conf_row alarm_rows[] = {
-    {"low_low", CONF_FLOAT, .help = "alarm low-low at or below this"},
-    {"low", CONF_FLOAT, .help = "alarm low at or below this"},
-    {"high", CONF_FLOAT, .help = "alarm high at or above this"},
-    {"high_high", CONF_FLOAT, .help = "alarm high-high at or above this"},
-    {"hysteresis", CONF_FLOAT, .def = "0", .min = 0, .max = 1e12,
-     .help = "an alarm ends when the value is so far back inside its limit"},
-    {"for", CONF_DURATION, .def = "0s", .min = 0, .max = 86400000,
-     .help = "an alarm begins when the value has been beyond the limit for so long"},
-    {0},
-};
-
-static const char *const verify_names[] = {"none", "readback", NULL};
-
-static const struct conf_row write_rows[] = {
-    {"function", CONF_INT, .min = 5, .max = 23,
-     .help =
-         "the Modbus code: 5 or 15 for coils, 6, 16 or 23 for registers, 22, 6 or 16 for a bit of one; the "
-         "first that fits unless given"},
-    {"min", CONF_FLOAT, .help = "smaller values are refused"},
-    {"max", CONF_FLOAT, .help = "larger values are refused"},
-    {"verify", CONF_CHOICE, .def = "none", .choices = verify_names,
-     .help = "readback: the command has succeeded when a read gives what was written"},
-    {"expire", CONF_DURATION, .def = "10s", .min = 100, .max = 86400000,
-     .help = "a command that could not be sent for so long is given up"},
-    {0},
-};
-
-static const struct conf_row point_rows[] = {
-    {"name", CONF_NAME, CONF_REQUIRED, .help = "the value's key in the payload"},
-    {"at", CONF_STRING, CONF_REQUIRED, .min = 1, .max = 64,
-     .help = "table and address: coil:5, discrete:5, input:7, holding:100, input:7.3 for a bit; addresses as "
-             "on the wire, or from 1 where the device has base = 1, which also allows 40101"},
-    {"type", CONF_CHOICE, .choices = value_type_names,
-     .help = "what the registers hold; bool for coils and discrete inputs, bit for a bit of a register"},
-    {"order", CONF_CHOICE, .choices = value_order_names,
-     .help = "order of the bytes on the wire, A the most significant; the device's unless given"},
-    {"length", CONF_INT, .min = 1, .max = 250, .help = "characters of a string"},
-    {"layout", CONF_CHOICE, .def = "HL", .choices = value_layout_names,
-     .help = "how a string's characters lie in registers: HL, two, the first in the high byte; LH, two, the "
-             "first in the low byte; H or L, one, in that byte"},
-    {"scale", CONF_FLOAT, .def = "1", .help = "the value is what was read times this"},
-    {"offset", CONF_FLOAT, .def = "0", .help = "plus this"},
-    {"clamp", CONF_GROUP, .rows = clamp_rows, .help = "limits that the value is kept within"},
-    {"names", CONF_STRINGS, .help = "names of numbers, published in their place: \"3 = running\""},
-    {"unit", CONF_STRING, .min = 1, .max = 32, .help = "unit of measure (UCUM), as in Cel or kW"},
-    {"deadband", CONF_FLOAT, .min = 0, .max = 1e300,
-     .help = "with publish = \"change\": the least change that is published"},
-    {"deadband_pct", CONF_FLOAT, .min = 0, .max = 1000,
-     .help = "the same, in percent of what was published last"},
-    {"alarm", CONF_GROUP, .rows = alarm_rows, .help = "limits whose passing is an event"},
-    {"write", CONF_GROUP, .rows = write_rows,
-     .help = "allows commands to {root}/{device}/set/{point}; even an empty group does"},
-    {0},
-};
-
-static const struct conf_row group_rows[] = {
-    {"every", CONF_DURATION, CONF_REQUIRED, .min = 10, .max = 86400000.0 * 30, .help = "time between polls"},
-    {"alarm_every", CONF_DURATION, .min = 10, .max = 86400000.0 * 30,
-     .help = "time between polls while a point of the group is in alarm"},
-    {"publish", CONF_CHOICE, .def = "always", .choices = publish_mode_names,
-     .help = "every poll, or only what has changed"},
-    {"heartbeat", CONF_DURATION, .min = 100, .max = 86400000.0 * 30,
-     .help = "publish after this time even if nothing has changed"},
-    {"min_interval", CONF_DURATION, .def = "0s", .min = 0, .max = 86400000.0 * 30,
-     .help = "publish a point at most once in this time, unless its quality changes"},
-    {"stale_after", CONF_INT, .def = "3", .min = 1, .max = 1000,
-     .help = "so many polls in a row without an answer make the group's values stale, which is said once"},
-    {"qos", CONF_INT, .def = "1", .min = 0, .max = 2, .help = "QoS that readings are published with"},
-    {"retain", CONF_BOOL, .def = "false", .help = "keep the last reading for those who come later"},
-    {"payload", CONF_CHOICE, .def = "group", .choices = publish_payload_names,
-     .help = "one JSON message for the group, one for each point, or each point's value alone as text"},
-    {"points", CONF_LIST, CONF_REQUIRED, .rows = point_rows, .help = "what is read"},
-    {0},
-};
-
-static const struct conf_row limit_rows[] = {
-    {"registers", CONF_INT, .def = "125", .min = 1, .max = 125, .help = "most registers in one request"},
-    {"bits", CONF_INT, .def = "2000", .min = 1, .max = 2000,
-     .help = "most coils or discrete inputs in one request"},
-    {"gap", CONF_INT, .min = 0, .max = 125,
-     .help = "most registers that nobody wants between two that are read together; by what they cost on this "
-             "line unless given"},
-    {"forbidden", CONF_STRINGS, .help = "addresses that no request touches: \"holding:100-119\""},
-    {0},
-};
-
-const struct conf_row modbus_device_rows[] = {
-    {"unit", CONF_INT, CONF_REQUIRED, .min = 0, .max = 255,
-     .help = "the device's address on the line, 1 to 247; over TCP 0 and 255 are often the device itself"},
-    {"base", CONF_INT, .def = "0", .min = 0, .max = 1,
-     .help = "number of the first register or bit in this device's list: 0 as on the wire, 1 as in 40001"},
-    {"order", CONF_CHOICE, .choices = value_order_names,
-     .help = "order of the bytes on the wire, A the most significant; the line's unless given"},
-    {"response", CONF_DURATION, .min = 10, .max = 60000,
-     .help = "how long this unit may take to begin its answer; the line's timing.response unless given"},
-    {"limits", CONF_GROUP, .def = "", .rows = limit_rows, .help = "what the device can be asked"},
-    {"groups", CONF_TABLE, CONF_REQUIRED, .rows = group_rows, .help = "points that are read together"},
     {0},
 };
 
@@ -473,6 +367,8 @@ static void explain_group(const struct conf_node *line, const struct conf_node *
 
 void modbus_explain(const struct driver_conf *line, FILE *out)
 {
+    for (size_t i = 0; i < line->device_count; i++)
+        modbus_profile_explain(line->line, line->devices[i], out);
     for (size_t i = 0; i < line->device_count; i++)
         for (size_t k = 0; k < conf_count(line->devices[i], "groups"); k++)
             explain_group(line->line, line->devices[i], conf_at(line->devices[i], "groups", k), out);

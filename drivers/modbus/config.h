@@ -6,6 +6,7 @@
 #include "drivers/driver.h"
 
 extern const struct conf_row modbus_rtu_line_rows[], modbus_tcp_line_rows[], modbus_device_rows[];
+extern const struct conf_row modbus_profile_rows[]; /* of a profile's file */
 
 /* struct driver's check. */
 void modbus_check_rtu(struct conf *c, const struct driver_conf *line);

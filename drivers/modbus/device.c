@@ -91,6 +91,7 @@ static void make_device(struct modbus_device *d, const struct conf_node *line, c
                            *all = conf_get(conf_get(line, "timing"), "response");
 
     d->name = mem_strdup(conf_string(n, "name"));
+    d->profile = conf_string(n, "profile") ? mem_strdup(conf_string(n, "profile")) : NULL;
     d->unit = (uint8_t)conf_int(n, "unit");
     d->response_us = (uint32_t)(own ? own->i : all->i) * 1000;
     d->learn_response = !own && !all->given;
@@ -175,6 +176,7 @@ void modbus_line_free(struct modbus_line *m)
             free_group(&d->groups[k]);
         free(d->groups);
         free(d->name);
+        free(d->profile);
         free((void *)(uintptr_t)d->limits.forbidden);
         free((void *)(uintptr_t)d->limits.cuts);
     }

@@ -36,7 +36,7 @@ struct modbus_group {
 };
 
 struct modbus_device {
-    char *name;
+    char *name, *profile; /* profile: NAME@VERSION; NULL: none */
     uint8_t unit;
     uint32_t response_us;      /* how long it may take to begin its answer */
     bool learn_response;       /* nobody has said so: wait less where it always answers sooner */

@@ -11,6 +11,7 @@
 #include "drivers/modbus/config.h"
 #include "drivers/modbus/front.h"
 #include "drivers/modbus/poller.h"
+#include "drivers/modbus/profile_device.h"
 
 struct rtu_line {
     struct modbus_front front;
@@ -128,6 +129,7 @@ const struct driver driver_modbus_rtu = {
     .device = "modbus",
     .line_rows = modbus_rtu_line_rows,
     .device_rows = modbus_device_rows,
+    .expand = modbus_profile_expand,
     .check = modbus_check_rtu,
     .explain = modbus_explain,
     .predict = predict,

@@ -7,6 +7,7 @@
 #include "drivers/driver.h"
 #include "drivers/modbus/config.h"
 #include "drivers/modbus/front.h"
+#include "drivers/modbus/profile_device.h"
 #include "drivers/modbus/tcp.h"
 #include "service.h"
 
@@ -99,6 +100,7 @@ const struct driver driver_modbus_tcp = {
     .device = "modbus",
     .line_rows = modbus_tcp_line_rows,
     .device_rows = modbus_device_rows,
+    .expand = modbus_profile_expand,
     .check = modbus_check_tcp,
     .explain = modbus_explain,
     .predict = predict,

@@ -125,11 +125,35 @@ void modbus_front_take(struct modbus_front *r, struct mailbox *box)
 
 /* ---- start and end ---- */
 
+/* The note holds the profile that the device has and, behind a blank, the one that it had before: who updates
+ * a box learns that a device is read in another way than before. */
+static void note_profile(struct modbus_front *r, const struct modbus_device *d,
+                         struct modbus_front_device *to)
+{
+    struct bytes note = field_recall(r->field, d->name, "profile");
+    char *was = mem_strndup(note.len ? (const char *)note.data : "", note.len), *before = strchr(was, ' ');
+    const char *is = d->profile ? d->profile : "";
+
+    if (before)
+        *before++ = 0;
+    if (strcmp(was, is) != 0) {
+        if (was[0] && is[0])
+            log_warn("device %s: its profile is now %s, and was %s when it ran before", d->name, is, was);
+        before = was;
+        char *text = mem_format("%s%s%s", is, is[0] && before[0] ? " " : "", is[0] ? before : "");
+        field_remember(r->field, d->name, "profile", bytes_of(text));
+        free(text);
+    }
+    to->profile_before = before && before[0] && is[0] ? mem_strdup(before) : NULL;
+    free(was);
+}
+
 static void init_device(struct modbus_front *r, struct modbus_device *d, struct modbus_front_device *to)
 {
     size_t at = 0, points = 0;
 
     recall(r, d);
+    note_profile(r, d, to);
     to->since_us = r->since_us;
     for (size_t i = 0; i < d->group_count; i++)
         points += d->groups[i].point_count;
@@ -166,6 +190,7 @@ void modbus_front_free(struct modbus_front *r)
             publisher_free(r->devices[i].publishers[k]);
         free(r->devices[i].publishers);
         free(r->devices[i].specs);
+        free(r->devices[i].profile_before);
     }
     free(r->devices);
     modbus_line_free(r->m);
@@ -230,6 +255,10 @@ static void add_device(const struct modbus_front *r, size_t index, cJSON *device
     cJSON_AddStringToObject(o, "name", m->name);
     cJSON_AddStringToObject(o, "line", r->m->name);
     cJSON_AddNumberToObject(o, "unit", m->unit);
+    if (m->profile)
+        cJSON_AddStringToObject(o, "profile", m->profile);
+    if (d->profile_before)
+        cJSON_AddStringToObject(o, "profile_before", d->profile_before);
     cJSON_AddStringToObject(o, "state", device_state_name(d->state));
     add_time(o, "since", d->since_us);
     cJSON_AddStringToObject(o, "reason", d->reason);

@@ -18,6 +18,7 @@ struct modbus_front_device {
     enum device_state state;
     uint64_t since_us;
     char reason[160];
+    char *profile_before; /* what it was read by before that changed; NULL: nothing */
     struct modbus_counts counts;
     struct publisher **publishers;      /* by group */
     const struct publish_point **specs; /* of all points of the groups, one after the other */

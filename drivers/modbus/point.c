@@ -286,6 +286,28 @@ static bool read_names(const struct conf_node *point, struct modbus_point *p, ch
     return true;
 }
 
+/* As they stand in the registers, whatever the sign. */
+static bool read_no_value(const struct conf_node *point, struct modbus_point *p, char *error, size_t size)
+{
+    size_t count = conf_count(point, "no_value"), bytes = p->spec.type->bytes;
+    char *end;
+
+    if (!only_for(point, "no_value", p->spec.type->form == FORM_NUMBER, "whole numbers", error, size))
+        return false;
+    p->spec.no_value = mem_alloc((count + 1) * sizeof *p->spec.no_value);
+    for (; p->spec.no_value_count < count; p->spec.no_value_count++) {
+        const char *text = conf_at(point, "no_value", p->spec.no_value_count)->s;
+        uint64_t u = text[0] == '-' ? (uint64_t)strtoll(text, &end, 0) : strtoull(text, &end, 0);
+        if (end == text || *end) {
+            snprintf(error, size, "no_value: \"%s\" is no whole number; write \"0x7FFF\" or \"-32768\"",
+                     text);
+            return false;
+        }
+        p->spec.no_value[p->spec.no_value_count] = bytes == 8 ? u : u & ((UINT64_C(1) << 8 * bytes) - 1);
+    }
+    return true;
+}
+
 /* ---- when it is published ---- */
 
 static bool read_deadband(const struct conf_node *point, struct modbus_point *p, char *error, size_t size)
@@ -408,8 +430,10 @@ bool modbus_point_read(const struct conf_node *line, const struct conf_node *dev
         !read_order(line, device, point, out, error, size) || !read_scale(point, out, error, size) ||
         !read_clamp(point, out, error, size) || !read_deadband(point, out, error, size) ||
         !read_alarm(point, out, error, size) || !read_write(point, out, error, size) ||
-        !read_names(point, out, error, size))
+        !read_names(point, out, error, size) || !read_no_value(point, out, error, size)) {
+        modbus_point_free(out);
         return false;
+    }
     out->name = mem_strdup(conf_string(point, "name"));
     out->unit = unit ? mem_strdup(unit) : NULL;
     out->publish.unit = out->unit;
@@ -421,6 +445,7 @@ void modbus_point_free(struct modbus_point *p)
     for (size_t i = 0; i < p->spec.name_count; i++)
         free(p->spec.names[i].name);
     free(p->spec.names);
+    free(p->spec.no_value);
     free(p->name);
     free(p->unit);
 }

@@ -162,6 +162,18 @@ static void sort_in(const struct value_spec *s, const uint8_t *data, uint8_t *by
                                          : (size_t)(order[i] - 'A')] = data[i];
 }
 
+static bool says_nothing(const struct value_spec *s, const uint8_t *bytes, size_t count)
+{
+    uint64_t u = 0;
+
+    for (size_t i = 0; i < count; i++)
+        u = u << 8 | bytes[i];
+    for (size_t i = 0; i < s->no_value_count; i++)
+        if (s->no_value[i] == u)
+            return true;
+    return false;
+}
+
 bool value_read(const struct value_spec *s, const uint8_t *data, char *text, struct value *out)
 {
     size_t count = value_bytes(s);
@@ -172,7 +184,7 @@ bool value_read(const struct value_spec *s, const uint8_t *data, char *text, str
     sort_in(s, data, bytes, count);
     if (s->type->form == FORM_BIT)
         return value_read_bit(s, (bytes[0] << 8 | bytes[1]) >> s->bit & 1, out);
-    if (!s->type->read(bytes, count, text, out))
+    if (says_nothing(s, bytes, count) || !s->type->read(bytes, count, text, out))
         return false;
     if (s->scale.on)
         apply_scale(&s->scale, out);

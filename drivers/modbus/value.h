@@ -83,6 +83,8 @@ struct value_spec {
     double least, most;       /* of clamp, in the value's own unit */
     struct value_name *names; /* owned by whoever owns the spec */
     size_t name_count;
+    uint64_t *no_value; /* numbers on the wire that say that there is none; owned likewise */
+    size_t no_value_count;
 };
 
 /* On the wire: a bit of a register has the 2 of its register. */
@@ -92,7 +94,8 @@ size_t value_bytes(const struct value_spec *s);
 size_t value_text_room(const struct value_spec *s);
 
 /* data: the value's bytes as they came, registers with the high byte first. A text of out lies in text, or
- * in the spec's names. False when what they hold is no value of that type (NaN, infinity, no BCD digit). */
+ * in the spec's names. False when what they hold is no value of that type (NaN, infinity, no BCD digit), or
+ * says that there is none. */
 bool value_read(const struct value_spec *s, const uint8_t *data, char *text, struct value *out);
 
 /* A coil or discrete input. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/conf_edit.h"
 #include "base/conf_private.h"
 #include "base/mem.h"
 
@@ -43,6 +44,29 @@ void conf_mistake(struct conf *c, const char *file, int line, const char *fmt, .
     va_end(args);
 }
 
+static char *via_text(char *text, const char *via)
+{
+    char *all = via ? mem_format("%s (%s)", text, via) : text;
+
+    if (via)
+        free(text);
+    return all;
+}
+
+static void add_report_at(struct conf *c, bool is_error, const struct conf_node *at, char *text)
+{
+    add_report(c, is_error, at ? at->file : c->files[0], at ? at->line : 0,
+               via_text(text, at ? at->via : NULL));
+}
+
+void conf_adopt_reports(struct conf *c, const struct conf *from, const char *via)
+{
+    for (size_t i = 0; i < from->report_count; i++) {
+        const struct conf_report *r = &from->reports[i];
+        add_report(c, r->is_error, conf_file_name(c, r->file), r->line, via_text(mem_strdup(r->text), via));
+    }
+}
+
 void conf_error(struct conf *c, const struct conf_node *at, const char *fmt, ...)
 {
     va_list args;
@@ -50,7 +74,7 @@ void conf_error(struct conf *c, const struct conf_node *at, const char *fmt, ...
     if (at && at->blank)
         return;
     va_start(args, fmt);
-    add_report(c, true, at ? at->file : c->files[0], at ? at->line : 0, mem_vformat(fmt, args));
+    add_report_at(c, true, at, mem_vformat(fmt, args));
     va_end(args);
 }
 
@@ -59,7 +83,7 @@ void conf_warn(struct conf *c, const struct conf_node *at, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    add_report(c, false, at ? at->file : c->files[0], at ? at->line : 0, mem_vformat(fmt, args));
+    add_report_at(c, false, at, mem_vformat(fmt, args));
     va_end(args);
 }
 
@@ -105,6 +129,7 @@ static struct conf *load(const char *path, char *const *parts, const struct conf
     conf_read_file(c, path);
     for (char *const *p = parts; *p; p++)
         conf_read_file(c, *p);
+    conf_expand(c);
     conf_finish(c);
     return c;
 }
@@ -138,6 +163,9 @@ void conf_free(struct conf *c)
         free(c->files[i]);
     for (size_t i = 0; i < c->report_count; i++)
         free(c->reports[i].text);
+    for (size_t i = 0; i < c->kept_count; i++)
+        free(c->kept[i]);
+    free(c->kept);
     free(c->files);
     free(c->reports);
     free(c->rows);

@@ -23,12 +23,16 @@ enum conf_type {
     CONF_CHOICE,   /* one of choices; its index is the value */
     CONF_PATH,     /* a file; a relative one is taken from the folder of the file that names it */
     CONF_STRINGS,  /* one string or a list of strings */
+    CONF_NUMBERS,  /* { name = number; … } with names of the user's own */
     CONF_GROUP,    /* { members of rows } */
     CONF_LIST,     /* ( { members of rows }, … ); later files add to it */
     CONF_TABLE,    /* { name = { members of rows }; … } with names of the user's own (CONF_NAME) */
 };
 
 enum { CONF_REQUIRED = 1, CONF_SECRET = 2 /* never printed */ };
+
+struct conf;
+struct conf_node;
 
 struct conf_row {
     const char *name;
@@ -44,6 +48,9 @@ struct conf_row {
      * (say protocol = "modbus-rtu"). NULL from the function: such a kind is not built or unknown. */
     const char *kind_key;
     const struct conf_row *(*kind_rows)(const char *kind);
+    /* CONF_LIST of the whole: called for each element when all files have been read and nothing is checked
+     * for what is missing yet; may add to it (conf_edit.h). */
+    void (*expand)(struct conf *c, struct conf_node *element);
 };
 
 struct conf_node {
@@ -51,17 +58,16 @@ struct conf_node {
     const char *name; /* of the member; of a list's element: its "name" member's value, or "" */
     const char *file;
     int line;
-    bool given; /* false: the default */
-    bool blank; /* stands in for a value that is missing or wrong, which has been told */
+    const char *via; /* a file that stands in for part of another: for whom, as messages say it; else NULL */
+    bool given;      /* false: the default */
+    bool blank;      /* stands in for a value that is missing or wrong, which has been told */
     bool b;
     int64_t i; /* INT, DURATION, SIZE, CHOICE */
     double f;
     const char *s;           /* STRING, NAME, CHOICE, PATH, and the text of DURATION and SIZE */
-    struct conf_node **kids; /* members, elements, or for STRINGS the strings */
+    struct conf_node **kids; /* members, elements, for STRINGS the strings, for NUMBERS the numbers (f) */
     size_t kid_count;
 };
-
-struct conf;
 
 /* A feature that this build lacks: a key ("bridges") or a key and value ("protocol=modbus-tcp"), and the
  * symbol that would build it. Ends with a NULL what. */
@@ -105,7 +111,7 @@ bool conf_bool(const struct conf_node *group, const char *name);
 int64_t conf_int(const struct conf_node *group, const char *name); /* INT, DURATION (ms), SIZE, CHOICE */
 double conf_float(const struct conf_node *group, const char *name);
 const char *conf_string(const struct conf_node *group, const char *name);
-/* Elements of a LIST, TABLE, STRINGS or GROUP member; 0 when absent. */
+/* Elements of a LIST, TABLE, STRINGS, NUMBERS or GROUP member; 0 when absent. */
 size_t conf_count(const struct conf_node *group, const char *name);
 const struct conf_node *conf_at(const struct conf_node *group, const char *name, size_t index);
 

@@ -19,6 +19,7 @@ static void place(struct taker *t, struct conf_node *n, const config_setting_t *
 {
     n->file = conf_source(t->c, t->file, config_setting_source_file(s));
     n->line = (int)config_setting_source_line(s);
+    n->via = NULL;
     n->given = true;
 }
 
@@ -154,6 +155,27 @@ static char *take_strings(struct taker *t, struct conf_node *n, const config_set
             drop_kids(n);
             return wrong;
         }
+    }
+    return NULL;
+}
+
+static char *take_numbers(struct taker *t, struct conf_node *n, const config_setting_t *s)
+{
+    if (!config_setting_is_group(s))
+        return wrong_type(n->row, s);
+    drop_kids(n);
+    for (int i = 0; i < config_setting_length(s); i++) {
+        const config_setting_t *item = config_setting_get_elem(s, (unsigned)i);
+        const char *name = config_setting_name(item);
+        if (!config_setting_is_number(item)) {
+            mistake(
+                t, item,
+                mem_format("`%s` in `%s` is %s; a number is expected", name, n->row->name, found_text(item)));
+            continue;
+        }
+        struct conf_node *kid = conf_node_new(n, n->row, name);
+        place(t, kid, item);
+        kid->f = is_integer(item) ? (double)config_setting_get_int64(item) : config_setting_get_float(item);
     }
     return NULL;
 }
@@ -319,6 +341,9 @@ static void take_value(struct taker *t, struct conf_node *n, const config_settin
         break;
     case CONF_STRINGS:
         wrong = take_strings(t, n, s);
+        break;
+    case CONF_NUMBERS:
+        wrong = take_numbers(t, n, s);
         break;
     case CONF_GROUP:
         wrong = take_inner(t, n, s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the parts of conf share: conf.c (loading and reports), conf_file.c (files and libconfig's traps),
- * conf_check.c (settings against rows), conf_tree.c (the finished tree), conf_value.c (texts and their
- * values), conf_manual.c. Nobody else includes it. */
+ * conf_check.c (settings against rows), conf_edit.c (what is put into it), conf_tree.c (the finished tree),
+ * conf_value.c (texts and their values), conf_manual.c. Nobody else includes it. */
 #ifndef SLUICE_BASE_CONF_PRIVATE_H
 #define SLUICE_BASE_CONF_PRIVATE_H
 
@@ -20,6 +20,8 @@ struct conf {
     struct conf_row *rows; /* of all tables */
     struct conf_node *root;
     const struct conf_absent *absent;
+    char **kept; /* texts that nodes point to */
+    size_t kept_count;
     char **files; /* in the order in which they were met; nodes and reports point here */
     size_t file_count;
     struct conf_report *reports;
@@ -44,6 +46,9 @@ char *conf_folder(const char *path);
 
 /* conf_check.c: setting is a config_setting_t of libconfig. */
 void conf_take_root(struct conf *c, const void *setting, const char *file);
+
+/* conf_edit.c: what elements ask for beyond what the files say, once all files are read. */
+void conf_expand(struct conf *c);
 
 /* conf_finish.c: defaults and what is missing, once all files are read. */
 void conf_finish(struct conf *c);

@@ -17,6 +17,7 @@ struct conf_node *conf_node_new(struct conf_node *parent, const struct conf_row 
         return n;
     n->file = parent->file;
     n->line = parent->line;
+    n->via = parent->via;
     if ((parent->kid_count & (parent->kid_count - 1)) == 0) {
         size_t room = parent->kid_count ? parent->kid_count * 2 : 1;
         parent->kids = mem_resize(parent->kids, room * sizeof(struct conf_node *));

@@ -29,6 +29,7 @@ static const char *const type_texts[] = {
     [CONF_CHOICE] = "a string",
     [CONF_PATH] = "a file name",
     [CONF_STRINGS] = "a string or a list of strings",
+    [CONF_NUMBERS] = "a group of numbers",
     [CONF_GROUP] = "a group",
     [CONF_LIST] = "a list of groups",
     [CONF_TABLE] = "a group of groups",
@@ -246,12 +247,19 @@ char *conf_set_text(struct conf_node *n, const char *text)
 static const char *example_value(const struct conf_row *row)
 {
     static const char *const examples[] = {
-        [CONF_BOOL] = "true",      [CONF_INT] = "10",
-        [CONF_FLOAT] = "0.1",      [CONF_STRING] = "text",
-        [CONF_NAME] = "plant7",    [CONF_DURATION] = "10s",
-        [CONF_SIZE] = "64k",       [CONF_PATH] = "/path/to/file",
-        [CONF_STRINGS] = "text",   [CONF_GROUP] = "{ … }",
-        [CONF_LIST] = "( { … } )", [CONF_TABLE] = "{ name = { … }; }",
+        [CONF_BOOL] = "true",
+        [CONF_INT] = "10",
+        [CONF_FLOAT] = "0.1",
+        [CONF_STRING] = "text",
+        [CONF_NAME] = "plant7",
+        [CONF_DURATION] = "10s",
+        [CONF_SIZE] = "64k",
+        [CONF_PATH] = "/path/to/file",
+        [CONF_STRINGS] = "text",
+        [CONF_NUMBERS] = "{ name = 1; }",
+        [CONF_GROUP] = "{ … }",
+        [CONF_LIST] = "( { … } )",
+        [CONF_TABLE] = "{ name = { … }; }",
         [CONF_CHOICE] = NULL,
     };
 
@@ -262,8 +270,8 @@ static const char *example_value(const struct conf_row *row)
 
 char *conf_example(const struct conf_row *row)
 {
-    bool bare =
-        row->type == CONF_BOOL || row->type == CONF_INT || row->type == CONF_FLOAT || row->type >= CONF_GROUP;
+    bool bare = row->type == CONF_BOOL || row->type == CONF_INT || row->type == CONF_FLOAT ||
+                row->type >= CONF_NUMBERS;
     const char *quote = bare ? "" : "\"";
 
     if (row->type == CONF_INT && !row->def && has_range(row))

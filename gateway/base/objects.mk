@@ -3,6 +3,7 @@ obj-y += gateway/base/buf.o
 obj-y += gateway/base/clock.o
 obj-y += gateway/base/conf.o
 obj-y += gateway/base/conf_check.o
+obj-y += gateway/base/conf_edit.o
 obj-y += gateway/base/conf_file.o
 obj-y += gateway/base/conf_finish.o
 obj-y += gateway/base/conf_manual.o
