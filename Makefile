@@ -154,7 +154,7 @@ savedefconfig:
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
 
-.PHONY: deps check unit lint fuzz fuzz-run bench bench-field soak demo check-trixie
+.PHONY: deps check unit lint fuzz fuzz-run bench bench-field soak demo check-serial check-trixie
 deps:
 	tests/install-deps.sh build
 
@@ -201,6 +201,10 @@ soak: all $(O)/tests/unit/test_modbus_field
 	SLUICE_EXCHANGES=1000000 $(O)/tests/unit/test_modbus_field
 	SLUICE_KILLS=2000 SLUICE_CUTS=10000 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/durability
 	SLUICE_MODEL_SECONDS=3600 $(PYTHON) -m pytest -q -s -p no:cacheprovider tests/model
+
+# Real drivers, in a machine that qemu computes; a part of check.
+check-serial: all
+	$(PYTHON) -m pytest -q -s -p no:cacheprovider tests/serial
 
 check-trixie:
 	tests/check-trixie.sh

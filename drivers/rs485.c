@@ -73,10 +73,11 @@ static int open_kernel(struct port *p, const struct rs485_settings *s, const cha
     if (!err && !(kept.flags & SER_RS485_ENABLED))
         err = -EOPNOTSUPP;
     if (err) {
-        snprintf(error, size,
-                 "%s: its driver%s%s does not switch a transceiver (%s); rs485.mode = \"none\" is for one "
-                 "that switches by itself, \"rts\" and \"gpio\" for one that hangs on such a line",
-                 path, p->facts.driver[0] ? " " : "", p->facts.driver, strerror(-err));
+        snprintf(
+            error, size,
+            "%s: driver %s has no RS-485 mode; use rs485.mode \"rts\" or \"gpio\" for a transceiver on such "
+            "a line, \"none\" for one that switches itself",
+            path, p->facts.driver[0] ? p->facts.driver : "(none)");
         return err;
     }
     rs485_lost(&wanted, &kept, p->facts.rs485_lost, sizeof p->facts.rs485_lost);

@@ -38,6 +38,7 @@ suite proto
 suite clients
 suite model
 suite field
+suite serial
 suite durability
 echo "check: ${#failed[@]} steps failed in $SECONDS s${failed:+:}$(printf ' [%s]' "${failed[@]}")"
 [ ${#failed[@]} -eq 0 ]

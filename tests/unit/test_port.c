@@ -208,7 +208,8 @@ static void a_mode_that_cannot_be_says_what_to_use(void **state)
     static const struct {
         const char *text, *says;
     } cases[] = {
-        {"rs485 = { mode = \"kernel\"; };", "rs485.mode = \"none\" is for one that switches by itself"},
+        {"rs485 = { mode = \"kernel\"; };",
+         "use rs485.mode \"rts\" or \"gpio\" for a transceiver on such a line"},
         {"rs485 = { mode = \"rts\"; delay_before = \"1ms\"; };", "choose another rs485.mode"},
         {"rs485 = { mode = \"gpio\"; gpio = \"sluice-no-chip:1\"; };", "/dev/sluice-no-chip: No such file"},
         {"rs485 = { mode = \"gpio\"; gpio = \"/dev/null:1\"; };", "not a GPIO chip"},
