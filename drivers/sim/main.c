@@ -9,26 +9,29 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "drivers/sim/motes.h"
 #include "drivers/sim/sim.h"
 #include "version.h"
 
-static const char usage[] = "usage: sluice-sim FILE [--link PATH] [--log FILE] [--seed N] [--seconds N]\n"
-                            "Plays the serial line that FILE describes, on a pty, until SIGTERM or SIGINT.\n"
-                            "  --link PATH    a symbolic link to the pty\n"
-                            "  --log FILE     one line for each frame\n"
-                            "  --seed N       of all chance; the same seed makes the same faults\n"
-                            "  --seconds N    end by itself after so long\n"
-                            "  --check        only look for mistakes in FILE\n"
-                            "  --manual       print what FILE may hold\n"
-                            "  --help         this text\n"
-                            "  --version\n"
-                            "SIGUSR1 prints the counters; they are printed at the end, too.\n";
+static const char usage[] =
+    "usage: sluice-sim [motes] FILE [--link PATH] [--log FILE] [--seed N] [--seconds N]\n"
+    "Plays the serial line that FILE describes, on a pty, until SIGTERM or SIGINT; with\n"
+    "motes: MQTT-SN motes, on UDP or behind a line.\n"
+    "  --link PATH    a symbolic link to the pty\n"
+    "  --log FILE     one line for each frame, or for each message of a mote\n"
+    "  --seed N       of all chance; the same seed makes the same faults\n"
+    "  --seconds N    end by itself after so long\n"
+    "  --check        only look for mistakes in FILE\n"
+    "  --manual       print what FILE may hold\n"
+    "  --help         this text\n"
+    "  --version\n"
+    "SIGUSR1 prints the counters; they are printed at the end, too.\n";
 
 struct arguments {
     const char *file, *link;
     struct sim_options options;
     uint64_t seconds; /* 0: no end */
-    bool check;
+    bool check, manual, motes;
 };
 
 static uint64_t number(const char *text, const char *option)
@@ -76,8 +79,8 @@ static void parse(struct arguments *a, int argc, char **argv)
             a->check = true;
             break;
         case 'm':
-            sim_manual(stdout);
-            exit(0);
+            a->manual = true;
+            break;
         case 'h':
             fputs(usage, stdout);
             exit(0);
@@ -88,6 +91,10 @@ static void parse(struct arguments *a, int argc, char **argv)
             fputs(usage, stderr);
             exit(2);
         }
+    a->motes = optind < argc && !strcmp(argv[optind], "motes");
+    optind += a->motes;
+    if (a->manual)
+        return;
     if (optind + 1 != argc) {
         fputs(usage, stderr);
         exit(2);
@@ -159,28 +166,78 @@ static int play(struct sim *s, const struct arguments *a, const sigset_t *signal
     return 0;
 }
 
+static int play_line(const struct arguments *a, const sigset_t *signals)
+{
+    struct sim *s;
+    char error[4096];
+    int rc = sim_open(&s, a->file, &a->options, error, sizeof(error));
+
+    if (rc < 0) {
+        fprintf(stderr, "%s\n", error);
+        return rc;
+    }
+    rc = a->link ? make_link(a->link, sim_tty(s)) : 0;
+    if (rc == 0) {
+        rc = play(s, a, signals);
+        if (a->link)
+            unlink(a->link);
+    }
+    sim_close(s);
+    return rc;
+}
+
+static int play_motes(const struct arguments *a, const sigset_t *signals)
+{
+    struct sim_motes *s;
+    char error[4096];
+    int rc = sim_motes_open(&s, a->file, &a->options, error, sizeof(error));
+
+    if (rc < 0) {
+        fprintf(stderr, "%s\n", error);
+        return rc;
+    }
+    if (a->link && sim_motes_place(s)[0] != '/') {
+        fprintf(stderr, "sluice-sim: --link is for motes behind a line\n");
+        rc = -EINVAL;
+    } else if (a->link) {
+        rc = make_link(a->link, sim_motes_place(s));
+    }
+    if (rc == 0) {
+        printf("%s seed %" PRIu64 "\n", a->link ? a->link : sim_motes_place(s), sim_motes_seed(s));
+        fflush(stdout);
+        rc = sim_motes_run(s, a->seconds, signals);
+        sim_motes_summary(s, stderr);
+        if (a->link)
+            unlink(a->link);
+    }
+    sim_motes_close(s);
+    return rc;
+}
+
+/* What plays: a line with stations, or motes. */
+static const struct {
+    int (*play)(const struct arguments *a, const sigset_t *signals);
+    int (*check)(const char *file, char *error, size_t size);
+    void (*manual)(FILE *out);
+} plays[] = {{play_line, sim_check, sim_manual}, {play_motes, sim_motes_check, sim_motes_manual}};
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
-    struct sim *s;
     sigset_t signals;
     char error[4096];
-    int rc;
 
     parse(&a, argc, argv);
-    block_signals(&signals);
-    rc = a.check ? sim_check(a.file, error, sizeof(error))
-                 : sim_open(&s, a.file, &a.options, error, sizeof(error));
-    if (rc < 0)
-        fprintf(stderr, "%s\n", error);
-    if (rc < 0 || a.check)
-        return rc ? 1 : 0;
-    rc = a.link ? make_link(a.link, sim_tty(s)) : 0;
-    if (rc == 0) {
-        rc = play(s, &a, &signals);
-        if (a.link)
-            unlink(a.link);
+    if (a.manual) {
+        plays[a.motes].manual(stdout);
+        return 0;
     }
-    sim_close(s);
-    return rc ? 1 : 0;
+    if (a.check) {
+        int rc = plays[a.motes].check(a.file, error, sizeof(error));
+        if (rc < 0)
+            fprintf(stderr, "%s\n", error);
+        return rc ? 1 : 0;
+    }
+    block_signals(&signals);
+    return plays[a.motes].play(&a, &signals) ? 1 : 0;
 }

@@ -82,6 +82,13 @@ static uint64_t fresh_seed(void)
     return seed;
 }
 
+uint64_t sim_conf_seed(uint64_t given, const struct conf_node *root)
+{
+    if (!given)
+        given = (uint64_t)conf_int(root, "seed");
+    return given ? given : fresh_seed();
+}
+
 static void take_options(struct sim_conf *c, const struct conf_node *root)
 {
     const char *log = conf_string(root, "log");
@@ -91,10 +98,7 @@ static void take_options(struct sim_conf *c, const struct conf_node *root)
     c->options.strict = conf_bool(root, "strict");
     c->options.echo = conf_bool(root, "echo");
     c->any_baud = conf_bool(root, "any_baud");
-    if (!c->options.seed)
-        c->options.seed = (uint64_t)conf_int(root, "seed");
-    if (!c->options.seed)
-        c->options.seed = fresh_seed();
+    c->options.seed = sim_conf_seed(c->options.seed, root);
     c->log = log ? mem_strdup(log) : NULL;
 }
 
@@ -125,19 +129,24 @@ static void add_mistake(void *arg, bool is_error, const char *text)
     m->len += len > 0 ? (size_t)len : 0;
 }
 
+int sim_conf_mistakes(const struct conf *conf, char *error, size_t size)
+{
+    struct mistakes mistakes = {error, size, 0};
+
+    conf_each_report(conf, add_mistake, &mistakes);
+    return conf_errors(conf) ? -EINVAL : 0;
+}
+
 int sim_conf_load(struct sim_conf *c, struct sim_line **out, const char *file, char *error, size_t size)
 {
     const struct conf_row *const tables[] = {sim_conf_rows};
     struct conf *conf = conf_load_alone(file, tables, 1, NULL);
-    struct mistakes mistakes = {error, size, 0};
-    int rc = 0;
 
     *out = conf_errors(conf) ? NULL : make_line(c, conf);
-    if (conf_errors(conf)) {
-        conf_each_report(conf, add_mistake, &mistakes);
+    int rc = sim_conf_mistakes(conf, error, size);
+    if (rc) {
         sim_line_free(*out);
         *out = NULL;
-        rc = -EINVAL;
     }
     conf_free(conf);
     return rc;

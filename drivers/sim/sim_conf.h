@@ -18,4 +18,9 @@ struct sim_conf {
 int sim_conf_load(struct sim_conf *c, struct sim_line **out, const char *file, char *error, size_t size);
 void sim_conf_free(struct sim_conf *c);
 
+/* Of such a file, too: the seed given, or the file's, or a fresh one; its mistakes, one a line: 0 or -EINVAL.
+ */
+uint64_t sim_conf_seed(uint64_t given, const struct conf_node *root);
+int sim_conf_mistakes(const struct conf *conf, char *error, size_t size);
+
 #endif
