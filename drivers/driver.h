@@ -17,6 +17,9 @@ struct cJSON;
 struct command;
 struct field;
 struct modbus_raw;
+struct line_visit;
+struct tap;
+struct tap_frame;
 
 /* A line of the configuration and the devices that name it. */
 struct driver_conf {
@@ -56,6 +59,13 @@ struct driver {
     void (*free)(void *line);    /* after stop(); waits, publishes what was still to be */
     /* Adds the line's own object and one for each device. */
     void (*status)(void *line, struct cJSON *lines, struct cJSON *devices);
+    /* For field tools; all NULL where there are none. What is seen on its wire; what a reader of that needs
+     * to know; a frame in words. */
+    struct tap *(*tap)(void *line);
+    void (*view_head)(void *line, struct cJSON *into);
+    void (*view)(void *line, const struct tap_frame *f, struct cJSON *into);
+    /* Somebody has the wire for a while (line.h). NULL: nobody can. */
+    void (*visit)(void *line, struct line_visit v);
 };
 
 extern const char command_not_mine[];

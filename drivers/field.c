@@ -251,6 +251,12 @@ void field_publish_alarm(struct field *f, const struct field_alarm *a)
     publish_json(f, mem_format("%s/event/alarm", f->gw->root), what, false);
 }
 
+void field_publish_event(struct field *f, const char *kind, cJSON *what)
+{
+    add_time(what, "t", clock_boot_us());
+    publish_json(f, mem_format("%s/event/%s", f->gw->root, kind), what, false);
+}
+
 void field_remember(struct field *f, const char *device, const char *what, struct bytes value)
 {
     char *name = mem_format("device/%s/%s", device, what);

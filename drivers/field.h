@@ -14,6 +14,7 @@
 #include "drivers/publish.h"
 #include "drivers/reading.h"
 
+struct cJSON;
 struct gateway;
 
 /* The readings of one group. Lasts from the first start of the group until the process ends, whatever lines
@@ -66,6 +67,9 @@ struct field_alarm {
     uint64_t at_us; /* CLOCK_BOOTTIME */
 };
 void field_publish_alarm(struct field *f, const struct field_alarm *a);
+
+/* {root}/event/{kind}: something that happened; what is taken over, and gets its time. */
+void field_publish_event(struct field *f, const char *kind, struct cJSON *what);
 
 /* Presence, retained. since_us: CLOCK_BOOTTIME. */
 void field_publish_state(struct field *f, const char *device, enum device_state state, uint64_t since_us,

@@ -136,6 +136,21 @@ int line_order(struct line *l, struct list *order)
     return mailbox_post(&l->orders, order);
 }
 
+void line_visit(struct line *l, struct line_visit v)
+{
+    atomic_store(&l->visit, (unsigned long long)v.baud << 8 | (v.format & 15) << 4 | (v.on ? 1u : 0) |
+                                (v.listen ? 2u : 0));
+    on_order(l);
+}
+
+struct line_visit line_visited(const struct line *l)
+{
+    unsigned long long word = atomic_load(&l->visit);
+
+    return (struct line_visit){
+        .on = word & 1, .listen = word & 2, .baud = (uint32_t)(word >> 8), .format = word >> 4 & 15};
+}
+
 void line_take_orders(struct line *l, struct list *out)
 {
     uint64_t count;
@@ -166,6 +181,7 @@ int line_start(struct line *l, void (*wake)(void *arg), void *wake_arg)
     mailbox_init(&l->orders, LINE_ORDERS_MAX, on_order, l);
     atomic_init(&l->stopping, false);
     atomic_init(&l->ended, false);
+    atomic_init(&l->visit, 0);
     l->settings.give_up = &l->stopping;
     int err = pthread_create(&l->thread, NULL, run, l);
     if (err)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/mailbox.h"
 #include "drivers/port.h"
@@ -42,6 +43,15 @@ struct line {
     pthread_mutex_t facts_lock;
     struct port_facts facts; /* of the port when it was last looked at */
     uint64_t looked_us;
+    atomic_ullong visit; /* see line_visit */
+};
+
+/* Somebody has the line for a while, and nothing is polled: to listen to it alone, or to ask at another
+ * speed. One word, so that no thread sees half of it. */
+struct line_visit {
+    bool on, listen;
+    uint32_t baud;   /* 0: the line's own speed and format */
+    unsigned format; /* index into serial_formats */
 };
 
 /* name, settings, ops and arg are set by the caller and live as long as the line. wake: from any thread, when
@@ -63,6 +73,10 @@ int line_order(struct line *l, struct list *order);
 
 /* What is known of its port; facts.known is false while none is open. Any thread. */
 void line_facts(struct line *l, struct port_facts *out);
+/* From the loop: sets it, and wakes the thread, which does so between two exchanges. */
+void line_visit(struct line *l, struct line_visit v);
+/* Any thread: what was set. */
+struct line_visit line_visited(const struct line *l);
 
 /* For the thread itself. */
 bool line_stopping(const struct line *l);

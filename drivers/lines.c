@@ -12,10 +12,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "drivers/command.h"
-#include "drivers/driver.h"
 #include "drivers/field.h"
 #include "drivers/lines.h"
 #include "drivers/port.h"
+#include "drivers/tools.h"
 #include "service.h"
 
 static const struct driver *driver_find(const char *protocol)
@@ -274,13 +274,6 @@ static void check(struct conf *c, FILE *report)
 
 /* ---- run ---- */
 
-struct running {
-    struct list link;
-    char *name;
-    const struct driver *driver;
-    void *line;
-};
-
 static struct {
     struct field field;
     struct list lines; /* of struct running */
@@ -289,6 +282,21 @@ static struct {
 } self;
 
 const char command_not_mine[] = "no such device";
+
+struct running *lines_find(const char *name)
+{
+    if (self.started)
+        list_for(it, &self.lines) if (!strcmp(list_entry(it, struct running, link)->name,
+                                              name)) return list_entry(it, struct running, link);
+    return NULL;
+}
+
+void lines_names(struct buf *out)
+{
+    if (self.started)
+        list_for(it, &self.lines)
+            buf_printf(out, "%s%s", out->len ? ", " : "", list_entry(it, struct running, link)->name);
+}
 
 static const char *give(struct command *c, bool only_check)
 {
@@ -304,15 +312,11 @@ static const char *give(struct command *c, bool only_check)
 
 int lines_raw(const char *line, struct modbus_raw *raw)
 {
-    if (!self.started || self.closing)
+    const struct running *r = self.closing ? NULL : lines_find(line);
+
+    if (!r)
         return -ENOENT;
-    list_for(it, &self.lines)
-    {
-        struct running *r = list_entry(it, struct running, link);
-        if (!strcmp(r->name, line))
-            return r->driver->raw ? r->driver->raw(r->line, raw) : -ENOTSUP;
-    }
-    return -ENOENT;
+    return r->driver->raw ? r->driver->raw(r->line, raw) : -ENOTSUP;
 }
 
 static void take_all(struct field *f)
@@ -324,6 +328,7 @@ static void take_all(struct field *f)
         struct running *r = list_entry(it, struct running, link);
         if (r->driver->take && field_may_publish(&self.field))
             r->driver->take(r->line);
+        tools_take(r);
     }
 }
 
@@ -338,13 +343,15 @@ static int start_line(const struct conf_node *root, const struct conf_node *n)
     if (err)
         return err;
     struct running *r = mem_alloc(sizeof *r);
-    *r = (struct running){.name = mem_strdup(n->name), .driver = d, .line = line};
+    *r = (struct running){.name = mem_strdup(n->name), .driver = d, .line = line, .field = &self.field};
+    tools_begin(r);
     list_add_tail(&self.lines, &r->link);
     return 0;
 }
 
 static void end_line(struct running *r)
 {
+    tools_end(r);
     r->driver->free(r->line);
     list_remove(&r->link);
     free(r->name);
@@ -387,12 +394,6 @@ static bool line_stays(const struct conf_node *was, const struct conf_node *next
     return stays;
 }
 
-static bool is_running(const char *name)
-{
-    list_for(it, &self.lines) if (!strcmp(list_entry(it, struct running, link)->name, name)) return true;
-    return false;
-}
-
 /* A line leaves its exchange at once when it is asked to end, so waiting for it here costs milliseconds. What
  * it has read is published before the new one begins. */
 static int reload(struct gateway *gw, const struct conf *next)
@@ -417,7 +418,7 @@ static int reload(struct gateway *gw, const struct conf *next)
             field_forget(&self.field, conf_at(was, "devices", i)->name);
     for (size_t i = 0; i < conf_count(root, "lines"); i++) {
         const struct conf_node *n = conf_at(root, "lines", i);
-        int err = is_running(n->name) ? 0 : start_line(root, n);
+        int err = lines_find(n->name) ? 0 : start_line(root, n);
         worst = err ? err : worst;
     }
     return worst;
@@ -467,7 +468,9 @@ static void status(struct gateway *gw, struct cJSON *into)
     {
         struct running *r = list_entry(it, struct running, link);
         r->driver->status(r->line, lines, devices);
+        tools_status(r, cJSON_GetArrayItem(lines, cJSON_GetArraySize(lines) - 1));
     }
 }
 
-const struct service service_lines = {"lines", rows, check, start, reload, stop, stopped, status};
+const struct service service_lines = {"lines", rows,    check,  start,         reload,
+                                      stop,    stopped, status, tools_requests};

@@ -1,9 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What others ask of the lines: the control socket's tools, the Modbus server. Is lines.c; loop thread. */
+/* The lines that run, and what others ask of them: the field tools, the Modbus server. Is lines.c; loop
+ * thread. */
 #ifndef SLUICE_DRIVERS_LINES_H
 #define SLUICE_DRIVERS_LINES_H
 
+#include "base/buf.h"
+#include "base/list.h"
+#include "drivers/driver.h"
+
 struct modbus_raw;
+struct visit;
+
+struct running {
+    struct list link;
+    char *name;
+    const struct driver *driver;
+    void *line;
+    struct field *field;
+    struct list watchers; /* of tools.c */
+    struct visit *visit;  /* NULL: nobody has the line to himself */
+};
+
+/* NULL when there is none of that name. */
+struct running *lines_find(const char *name);
+/* The names of all, for messages. */
+void lines_names(struct buf *out);
 
 /* Gives a request to the line of that name. 0, and raw->done follows (modbus/raw.h); or -ENOENT: no such
  * line, -ENOTSUP: it does not speak Modbus, -ENOTCONN: its port is not there, -EINVAL: the unit or the

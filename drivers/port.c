@@ -73,6 +73,14 @@ void port_close(struct port *p)
     p->fd = -1;
 }
 
+int port_set(struct port *p, const struct port_settings *s, char *error, size_t size)
+{
+    if (p->kind->set)
+        return p->kind->set(p, s, error, size);
+    snprintf(error, size, "the speed of %s is set where the line is", s->spec);
+    return -ENOTSUP;
+}
+
 /* A USB adapter that comes late has no node yet, so nothing is asked before the path is opened. */
 static int open_path(struct port *p, const struct port_settings *s, const char *rest, char *error,
                      size_t size)
@@ -86,6 +94,7 @@ const struct port_kind port_path = {
     .open = open_path,
     .close = port_close_tty,
     .tty = true,
+    .set = port_set_tty,
 };
 
 static bool is_pty(const struct stat *st)
@@ -252,4 +261,16 @@ int port_send(struct port *p, const void *data, size_t len, uint32_t char_ns, ui
         sleep_until(clock_boot_us() + p->rs485.after_us);
     int back = mode->drive(p, false);
     return err ? err : back;
+}
+
+int port_set_tty(struct port *p, const struct port_settings *s, char *error, size_t size)
+{
+    struct stat st;
+
+    if (!fstat(p->fd, &st) && !is_pty(&st))
+        return serial_set(p, s, error, size);
+    int err = set_pty(p, s);
+    if (err)
+        snprintf(error, size, "%s: %s", s->spec, strerror(-err));
+    return err;
 }

@@ -52,6 +52,8 @@ struct port_kind {
     bool simulated; /* what answers is no device */
     bool tty;       /* it is a tty of this box, which may have a transceiver */
     bool file;      /* rest is a file, taken from the folder of the file that names it */
+    /* Sets another speed and format while it is open. NULL: they are not ours to set. */
+    int (*set)(struct port *p, const struct port_settings *s, char *error, size_t size);
 };
 
 extern const struct port_kind *const port_kinds[]; /* generated; ends with NULL */
@@ -70,6 +72,8 @@ char *port_spec_resolve(const char *spec, const char *named_in);
 
 int port_open(struct port *p, const struct port_settings *s, char *error, size_t size);
 void port_close(struct port *p);
+/* Another speed and format of an open port. -ENOTSUP where they are set elsewhere. */
+int port_set(struct port *p, const struct port_settings *s, char *error, size_t size);
 
 /* Writes a whole frame, with the transceiver switched around it where that is ours to do: then it returns
  * once the last bit has left. char_ns: of one character on the wire. *at_us: when the first bit left
@@ -80,9 +84,11 @@ int port_send(struct port *p, const void *data, size_t len, uint32_t char_ns, ui
  * libserialport. */
 int port_open_tty(struct port *p, const struct port_settings *s, const char *path, char *error, size_t size);
 void port_close_tty(struct port *p);
+int port_set_tty(struct port *p, const struct port_settings *s, char *error, size_t size);
 
 /* For port_open_tty: real ttys, through libserialport. */
 int serial_open(struct port *p, const struct port_settings *s, const char *path, char *error, size_t size);
 void serial_close(struct port *p);
+int serial_set(struct port *p, const struct port_settings *s, char *error, size_t size);
 
 #endif

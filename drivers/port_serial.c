@@ -71,6 +71,11 @@ int serial_open(struct port *p, const struct port_settings *s, const char *path,
     return err;
 }
 
+int serial_set(struct port *p, const struct port_settings *s, char *error, size_t size)
+{
+    return configure(p->own, s, s->spec, error, size);
+}
+
 void serial_close(struct port *p)
 {
     sp_close(p->own);
@@ -149,4 +154,5 @@ const struct port_kind port_usb = {
     .open = usb_open,
     .close = port_close_tty,
     .tty = true,
+    .set = port_set_tty,
 };

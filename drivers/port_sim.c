@@ -57,5 +57,6 @@ const struct port_kind port_sim = {
     .open = open_sim,
     .close = close_sim,
     .simulated = true,
+    .set = port_set_tty,
     .file = true,
 };

@@ -57,6 +57,8 @@ struct service {
     bool (*stopped)(struct gateway *gw);
     /* Adds what people watch to an object of the status answer. */
     void (*status)(struct gateway *gw, struct cJSON *into);
+    const struct request *requests; /* over the control socket (base/asker.h); ends with a row without a name.
+                                       May be NULL */
 };
 
 extern const struct service *const services[]; /* ends with NULL */

@@ -12,11 +12,15 @@
 #include "drivers/modbus/front.h"
 #include "drivers/modbus/poller.h"
 #include "drivers/modbus/profile_device.h"
+#include "drivers/modbus/view.h"
+#include "drivers/tap.h"
 
 struct rtu_line {
     struct modbus_front front;
     struct poller *poller;
     struct line line;
+    struct tap tap;
+    struct modbus_view view;
 };
 
 static void take(void *line)
@@ -44,6 +48,7 @@ static int order(void *arg, struct list *order)
 static void release(struct rtu_line *r)
 {
     poller_free(r->poller);
+    tap_destroy(&r->tap);
     modbus_front_free(&r->front);
     free(r);
 }
@@ -56,7 +61,9 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     r->front.order = order;
     r->front.order_arg = &r->line;
     const struct modbus_line *m = r->front.m;
-    int err = poller_new(&r->poller, m);
+    r->view = (struct modbus_view){.m = m};
+    tap_init(&r->tap, field_wake, f);
+    int err = poller_new(&r->poller, m, &r->tap);
     if (!err) {
         r->line.name = m->name;
         r->line.settings =
@@ -124,6 +131,26 @@ static void status(void *line, cJSON *lines, cJSON *devices)
     port_facts_status(&facts, o);
 }
 
+static struct tap *tap(void *line)
+{
+    return &((struct rtu_line *)line)->tap;
+}
+
+static void view_head(void *line, cJSON *into)
+{
+    modbus_view_head(&((struct rtu_line *)line)->view, into);
+}
+
+static void view(void *line, const struct tap_frame *f, cJSON *into)
+{
+    modbus_view(&((struct rtu_line *)line)->view, f, into);
+}
+
+static void visit(void *line, struct line_visit v)
+{
+    line_visit(&((struct rtu_line *)line)->line, v);
+}
+
 const struct driver driver_modbus_rtu = {
     .name = "modbus-rtu",
     .device = "modbus",
@@ -141,4 +168,8 @@ const struct driver driver_modbus_rtu = {
     .stopped = stopped,
     .free = end,
     .status = status,
+    .tap = tap,
+    .view_head = view_head,
+    .view = view,
+    .visit = visit,
 };

@@ -9,6 +9,8 @@
 #include "drivers/modbus/front.h"
 #include "drivers/modbus/profile_device.h"
 #include "drivers/modbus/tcp.h"
+#include "drivers/modbus/view.h"
+#include "drivers/tap.h"
 #include "service.h"
 
 enum { MAIL_MAX = 256 };
@@ -17,6 +19,8 @@ struct tcp_line {
     struct modbus_front front;
     struct mailbox mail;
     struct tcp_client *client; /* NULL: stopped */
+    struct tap tap;
+    struct modbus_view view;
 };
 
 static void take(void *line)
@@ -51,8 +55,10 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     l->front.order = order;
     l->front.order_arg = l;
     mailbox_init(&l->mail, MAIL_MAX, field_wake, f);
+    tap_init(&l->tap, field_wake, f);
+    l->view = (struct modbus_view){.m = l->front.m, .tcp = true};
     *out = l;
-    return tcp_client_new(&l->client, l->front.m, f->gw->net, f->gw->loop, &l->mail);
+    return tcp_client_new(&l->client, l->front.m, f->gw->net, f->gw->loop, &l->mail, &l->tap);
 }
 
 static void stop(void *line)
@@ -78,6 +84,7 @@ static void end(void *line)
     modbus_front_end_orders(&l->front);
     modbus_front_end_raws(&l->front);
     mailbox_destroy(&l->mail);
+    tap_destroy(&l->tap);
     modbus_front_free(&l->front);
     free(l);
 }
@@ -93,6 +100,21 @@ static void predict(const struct driver_conf *conf, struct driver_load *out)
 static void status(void *line, cJSON *lines, cJSON *devices)
 {
     modbus_front_status(&((struct tcp_line *)line)->front, "modbus-tcp", lines, devices);
+}
+
+static struct tap *tap(void *line)
+{
+    return &((struct tcp_line *)line)->tap;
+}
+
+static void view_head(void *line, cJSON *into)
+{
+    modbus_view_head(&((struct tcp_line *)line)->view, into);
+}
+
+static void view(void *line, const struct tap_frame *f, cJSON *into)
+{
+    modbus_view(&((struct tcp_line *)line)->view, f, into);
 }
 
 const struct driver driver_modbus_tcp = {
@@ -112,4 +134,7 @@ const struct driver driver_modbus_tcp = {
     .stopped = stopped,
     .free = end,
     .status = status,
+    .tap = tap,
+    .view_head = view_head,
+    .view = view,
 };

@@ -12,12 +12,26 @@ void exchange_init(struct exchange *x, struct rtu_timing timing)
     judge_init(&x->judge, timing);
 }
 
+void exchange_retime(struct exchange *x, struct rtu_timing timing, uint64_t now_us)
+{
+    x->timing = timing;
+    exchange_reset(x, now_us);
+}
+
 void exchange_reset(struct exchange *x, uint64_t now_us)
 {
     judge_init(&x->judge, x->timing);
     x->echo_known = false;
     x->state = STATE_IDLE;
     x->quiet_from_us = now_us;
+}
+
+static void see(const struct exchange *x, enum tap_kind kind, struct bytes frame, uint64_t last_us)
+{
+    uint64_t wire_us = rtu_wire_us(&x->timing, frame.len);
+
+    if (x->tap)
+        tap_put(x->tap, kind, frame, last_us > wire_us ? last_us - wire_us : 0, last_us);
 }
 
 void exchange_begin(struct exchange *x, const struct exchange_request *request, uint64_t now_us)
@@ -38,6 +52,7 @@ void exchange_sent(struct exchange *x, uint64_t now_us)
     x->sent_us = now_us + rtu_wire_us(&x->timing, x->frame_len);
     if (x->sent_us > x->quiet_from_us)
         x->quiet_from_us = x->sent_us;
+    see(x, TAP_REQUEST, (struct bytes){x->frame, x->frame_len}, x->sent_us);
     x->deadline_us = x->sent_us + x->response_us;
     x->noise = 0;
     x->echoes_before = x->counts.echoes;
@@ -46,11 +61,44 @@ void exchange_sent(struct exchange *x, uint64_t now_us)
     x->state = STATE_REPLY;
 }
 
+static void sniff_all(struct exchange *x, uint64_t now_us)
+{
+    for (;;) {
+        struct sniff_piece p = sniff_next(x->sniff, now_us);
+        if (!p.data.len)
+            break;
+        if (x->tap)
+            tap_put(x->tap, p.frame ? TAP_FOREIGN : TAP_NOISE, p.data, p.first_us, p.last_us);
+    }
+}
+
+static void sniff_bytes(struct exchange *x, const uint8_t *data, size_t len, uint64_t now_us)
+{
+    while (len) {
+        size_t room = sniff_room(x->sniff), part = len < room ? len : room;
+        sniff_feed(x->sniff, data, part, now_us);
+        sniff_all(x, 0);
+        data += part;
+        len -= part;
+    }
+}
+
 void exchange_bytes(struct exchange *x, const uint8_t *data, size_t len, uint64_t now_us)
 {
-    judge_feed(&x->judge, data, len, now_us);
+    if (x->sniff)
+        sniff_bytes(x, data, len, now_us);
+    else
+        judge_feed(&x->judge, data, len, now_us);
     if (now_us > x->quiet_from_us)
         x->quiet_from_us = now_us;
+}
+
+void exchange_sniff(struct exchange *x, struct sniff *s, uint64_t now_us)
+{
+    exchange_reset(x, now_us);
+    x->sniff = s;
+    if (s)
+        sniff_init(s, x->timing);
 }
 
 static struct late *late_of(struct exchange *x)
@@ -134,7 +182,9 @@ static void on_foreign(struct exchange *x, const struct judge_event *e)
     struct late *l = &x->late[e->frame.data[0]];
     uint64_t sent_us;
 
-    if (late_match(l, e->frame.data[1], e->frame.len, &sent_us))
+    bool late = late_match(l, e->frame.data[1], e->frame.len, &sent_us);
+    see(x, late ? TAP_LATE : TAP_FOREIGN, e->frame, e->last_us);
+    if (late)
         count_late(x, l, sent_us, e->last_us);
     else
         x->counts.frames_foreign++;
@@ -145,20 +195,24 @@ static void on_event(struct exchange *x, const struct judge_event *e, uint64_t n
     switch (e->kind) {
     case JUDGE_REPLY:
     case JUDGE_EXCEPTION:
+        see(x, x->state == STATE_HOLDOFF ? TAP_LATE : TAP_REPLY, e->frame, e->last_us);
         on_answer(x, e);
         break;
     case JUDGE_ECHO:
+        see(x, TAP_ECHO, e->frame, e->last_us);
         x->counts.echoes++;
         break;
     case JUDGE_FRAME:
         on_foreign(x, e);
         break;
     case JUDGE_BROKEN:
+        see(x, TAP_BROKEN, e->frame, e->last_us);
         x->noise += e->frame.len;
         if (x->state == STATE_REPLY)
             give_up(x, EXCHANGE_CRC, now_us);
         break;
     case JUDGE_NOISE:
+        see(x, TAP_NOISE, e->frame, e->last_us);
         x->noise += e->frame.len;
         x->counts.bytes_stray += e->frame.len;
         break;
@@ -219,6 +273,8 @@ static enum exchange_what step_reply(struct exchange *x, uint64_t now_us, uint64
     uint64_t deadline = reply_deadline(x);
 
     if (now_us >= deadline) {
+        if (x->tap)
+            tap_put(x->tap, TAP_TIMEOUT, (struct bytes){x->frame, x->frame_len}, x->sent_us, now_us);
         listen_on(x, x->noise >= NOISE_IS_REPLY ? EXCHANGE_CRC : EXCHANGE_TIMEOUT, now_us);
         *until_us = x->deadline_us;
         return EXCHANGE_WAIT;
@@ -244,6 +300,11 @@ enum exchange_what exchange_step(struct exchange *x, uint64_t now_us, uint64_t *
     *until_us = 0;
     if (x->state == STATE_DONE)
         x->state = STATE_IDLE;
+    if (x->sniff) {
+        sniff_all(x, now_us);
+        *until_us = sniff_wake_us(x->sniff);
+        return EXCHANGE_IDLE;
+    }
     judge_all(x, now_us);
     switch (x->state) {
     case STATE_SILENCE:

@@ -20,6 +20,8 @@
 #include "base/buf.h"
 #include "drivers/modbus/judge.h"
 #include "drivers/modbus/late.h"
+#include "drivers/modbus/sniff.h"
+#include "drivers/tap.h"
 
 enum exchange_what { EXCHANGE_IDLE, EXCHANGE_WAIT, EXCHANGE_SEND, EXCHANGE_DONE };
 
@@ -47,6 +49,8 @@ struct exchange {
     struct judge judge;
     struct late late[256]; /* by unit */
     struct exchange_counts counts;
+    struct tap *tap;     /* what is seen goes there; NULL: nowhere. Set by the owner */
+    struct sniff *sniff; /* NULL, or who gets all bytes while no exchange runs: see exchange_sniff */
     enum { STATE_IDLE, STATE_SILENCE, STATE_REPLY, STATE_HOLDOFF, STATE_DONE } state;
     uint64_t quiet_from_us; /* the last byte on the line, ours or another's */
     uint64_t asked_us, sent_us, deadline_us;
@@ -78,5 +82,12 @@ enum exchange_what exchange_step(struct exchange *x, uint64_t now_us, uint64_t *
 void exchange_sent(struct exchange *x, uint64_t now_us);
 
 void exchange_bytes(struct exchange *x, const uint8_t *data, size_t len, uint64_t now_us);
+
+/* The wire is another master's for a while: from now on its frames are found and told to the tap; nothing is
+ * judged or counted, and no exchange may begin. NULL: it is ours again. */
+void exchange_sniff(struct exchange *x, struct sniff *s, uint64_t now_us);
+
+/* The line runs at another speed from now on. */
+void exchange_retime(struct exchange *x, struct rtu_timing timing, uint64_t now_us);
 
 #endif

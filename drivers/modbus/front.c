@@ -22,6 +22,9 @@ static void take_reading(struct modbus_front *r, struct modbus_post *post)
     struct modbus_group *g = &r->m->devices[post->device].groups[post->group];
     struct publisher *p = r->devices[post->device].publishers[post->group];
 
+    for (size_t i = 0; i < g->point_count; i++)
+        if (post->points[i].quality == QUALITY_GOOD || post->points[i].quality == QUALITY_SIMULATED)
+            r->devices[post->device].taken_us = post->at_us;
     publisher_take(p, post->points, post->at_us);
     post->points = NULL;
     atomic_store(&g->hurry, publisher_alarmed(p));
@@ -181,6 +184,7 @@ void modbus_front_init(struct modbus_front *r, struct field *f, struct modbus_li
         init_device(r, &r->m->devices[i], &r->devices[i]);
     modbus_predict(r->m, &load);
     r->predicted_load = load.load;
+    r->cycle_us = load.cycle_us;
 }
 
 void modbus_front_free(struct modbus_front *r)
@@ -239,6 +243,7 @@ static cJSON *add_line(const struct modbus_front *r, const char *protocol, cJSON
         cJSON_AddStringToObject(o, "error", r->why);
     cJSON_AddNumberToObject(o, "load", r->counts.load);
     cJSON_AddNumberToObject(o, "predicted_load", r->predicted_load);
+    cJSON_AddNumberToObject(o, "cycle_ms", (double)r->cycle_us / 1000);
     add_counts(o, &r->counts);
     cJSON_AddNumberToObject(o, "raw", (double)r->counts.raw);
     cJSON_AddItemToArray(lines, o);
@@ -271,6 +276,8 @@ static void add_device(const struct modbus_front *r, size_t index, cJSON *device
     }
     cJSON_AddNumberToObject(o, "n", (double)newest);
     add_counts(o, &d->counts);
+    if (d->taken_us)
+        cJSON_AddNumberToObject(o, "age_s", (double)(clock_boot_us() - d->taken_us) / 1e6);
     cJSON_AddNumberToObject(o, "response_ms", (double)d->counts.response_us / 1000);
     cJSON_AddNumberToObject(o, "turnaround_ms", (double)d->counts.turnaround_us / 1000);
     cJSON_AddNumberToObject(o, "response_limit_ms", (double)d->counts.limit_us / 1000);

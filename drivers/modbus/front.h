@@ -19,6 +19,7 @@ struct modbus_front_device {
     uint64_t since_us;
     char reason[160];
     char *profile_before; /* what it was read by before that changed; NULL: nothing */
+    uint64_t taken_us;    /* of the newest value; 0: none yet */
     struct modbus_counts counts;
     struct publisher **publishers;      /* by group */
     const struct publish_point **specs; /* of all points of the groups, one after the other */
@@ -39,6 +40,7 @@ struct modbus_front {
     uint64_t since_us;
     char why[160];
     double predicted_load;
+    uint64_t cycle_us; /* predicted */
 };
 
 /* m becomes the front's. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "drivers/modbus/poller_tty.h"
 #include "drivers/modbus/raw.h"
 #include "drivers/modbus/rtu.h"
 
@@ -17,6 +18,8 @@ struct poller {
     const struct poller_io *io;
     void *io_arg;
     struct exchange x;
+    struct line_visit visit; /* who has the line */
+    struct sniff sniff;
     struct polls polls;
     struct list orders;          /* taken from the line, to be carried out */
     struct raw_turns raws;       /* those of them that others have asked for */
@@ -374,14 +377,97 @@ static void take_orders(struct poller *p)
         list_add_tail(list_entry(it, struct modbus_order, link)->raw ? &p->raws.waiting : &p->orders, it);
 }
 
+/* ---- visits ---- */
+
+/* The speed changes, and with it the silences. */
+static int change_speed(struct poller *p, const struct line_visit *v)
+{
+    const struct serial_format *f = v->baud ? &serial_formats[v->format] : p->m->format;
+    uint32_t baud = v->baud ? v->baud : p->m->baud;
+    int err = p->io->set(p->io_arg, *v);
+
+    if (!err)
+        exchange_retime(&p->x, rtu_timing(baud, f->bits_per_char), now_of(p));
+    return err;
+}
+
+/* Whoever comes, goes, or wants another speed: what was under way is forgotten, so that no reading has parts
+ * from before and after. */
+static int begin_visit(struct poller *p, const struct line_visit *v)
+{
+    bool other = v->baud != p->visit.baud || v->format != p->visit.format;
+    int err = other ? change_speed(p, v) : 0;
+
+    /* Nobody stays deaf because a visitor wants what the port cannot do. */
+    if (err && v->baud)
+        err = 0;
+    polls_drop(&p->polls);
+    p->visit = *v;
+    exchange_sniff(&p->x, v->on && v->listen ? &p->sniff : NULL, now_of(p));
+    return err;
+}
+
+static int follow_visit(struct poller *p)
+{
+    struct line_visit v = p->io->visited ? p->io->visited(p->io_arg) : (struct line_visit){0};
+
+    if (v.on == p->visit.on && v.listen == p->visit.listen && v.baud == p->visit.baud &&
+        v.format == p->visit.format)
+        return 0;
+    return begin_visit(p, &v);
+}
+
+/* The next request of who has the line; nothing else is sent meanwhile. */
+static struct modbus_order *visitors(struct poller *p)
+{
+    list_for(it, &p->raws.waiting)
+    {
+        struct modbus_order *o = list_entry(it, struct modbus_order, link);
+        if (o->raw->visitor && !p->visit.listen)
+            return o;
+    }
+    return NULL;
+}
+
+static void refuse_others(struct poller *p)
+{
+    list_for_safe(it, &p->raws.waiting)
+    {
+        if (!list_entry(it, struct modbus_order, link)->raw->visitor || p->visit.listen) {
+            list_remove(it);
+            list_add_tail(&p->orders, it);
+        }
+    }
+    while (!list_empty(&p->orders) && polls_may_order(&p->polls)) {
+        struct modbus_order *o = list_entry(list_pop(&p->orders), struct modbus_order, link);
+        o->verdict = ORDER_BUSY;
+        polls_ordered(&p->polls, o, now_of(p));
+    }
+}
+
+static int visited_step(struct poller *p, uint64_t until_us)
+{
+    struct modbus_order *o = visitors(p);
+
+    refuse_others(p);
+    if (o && polls_may_order(&p->polls))
+        return run_raw(p);
+    return p->io->listen(p->io_arg, &p->x, until_us);
+}
+
 int poller_step(struct poller *p)
 {
     uint64_t until, now = now_of(p);
     size_t index;
+    int err = follow_visit(p);
 
+    if (err)
+        return err;
     note_counts(p);
     uint64_t again = polls_tell(&p->polls, now);
     take_orders(p);
+    if (p->visit.on)
+        return visited_step(p, again);
     bool room = polls_may_order(&p->polls);
     if (room && !list_empty(&p->orders))
         return run_order(p, list_entry(list_pop(&p->orders), struct modbus_order, link));
@@ -390,7 +476,7 @@ int poller_step(struct poller *p)
         return run_raw(p);
     if (what == SCHEDULE_WAIT)
         return p->io->listen(p->io_arg, &p->x, until < again ? until : again);
-    int err = what == SCHEDULE_POLL ? poll_step(p, index) : probe(p, (unsigned)index);
+    err = what == SCHEDULE_POLL ? poll_step(p, index) : probe(p, (unsigned)index);
     raw_repay(&p->raws, now_of(p) - now);
     return err;
 }
@@ -399,6 +485,9 @@ void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, str
 {
     p->io = io;
     p->io_arg = io_arg;
+    p->visit = (struct line_visit){0};
+    p->x.sniff = NULL;
+    p->x.timing = p->m->cost.timing;
     p->polls.mail = mail;
     polls_open(&p->polls, now_of(p));
     exchange_reset(&p->x, now_of(p));
@@ -406,45 +495,13 @@ void poller_open(struct poller *p, const struct poller_io *io, void *io_arg, str
 
 /* ---- on the tty of a line ---- */
 
-struct tty {
-    struct line *line;
-    struct port *port;
-};
-
-static uint64_t tty_now(void *arg)
-{
-    (void)arg;
-    return clock_boot_us();
-}
-
-static int tty_run(void *arg, struct exchange *x)
-{
-    const struct tty *t = arg;
-
-    return rtu_run(x, t->port, t->line->wake_fd);
-}
-
-static int tty_listen(void *arg, struct exchange *x, uint64_t until_us)
-{
-    const struct tty *t = arg;
-
-    return rtu_listen(x, t->port, t->line->wake_fd, t->line->order_fd, until_us);
-}
-
-static void tty_take_orders(void *arg, struct list *out)
-{
-    line_take_orders(((struct tty *)arg)->line, out);
-}
-
-static const struct poller_io tty_io = {tty_now, tty_run, tty_listen, tty_take_orders};
-
 static int serve(void *arg, struct line *l, struct port *port)
 {
     struct poller *p = arg;
-    struct tty tty = {l, port};
+    struct poller_tty tty = {l, port};
     int err = 0;
 
-    poller_open(p, &tty_io, &tty, &l->mail);
+    poller_open(p, &poller_tty_io, &tty, &l->mail);
     while (!err && !line_stopping(l)) {
         err = poller_step(p);
         line_look(l, port);
@@ -478,7 +535,7 @@ static void refuse(void *arg, struct line *l)
 
 const struct line_ops poller_ops = {serve, down, refuse};
 
-int poller_new(struct poller **out, const struct modbus_line *m)
+int poller_new(struct poller **out, const struct modbus_line *m, struct tap *tap)
 {
     struct rtu *rtu;
     int err = rtu_new(&rtu);
@@ -489,6 +546,7 @@ int poller_new(struct poller **out, const struct modbus_line *m)
     p->m = m;
     p->rtu = rtu;
     exchange_init(&p->x, m->cost.timing);
+    p->x.tap = tap;
     polls_init(&p->polls, m);
     list_init(&p->orders);
     list_init(&p->raws.waiting);

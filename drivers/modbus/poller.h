@@ -10,8 +10,8 @@
 
 struct poller;
 
-/* 0 or -E…. m stays the caller's. */
-int poller_new(struct poller **out, const struct modbus_line *m);
+/* 0 or -E…. m and tap (NULL: nobody can watch) stay the caller's. */
+int poller_new(struct poller **out, const struct modbus_line *m, struct tap *tap);
 void poller_free(struct poller *p);
 
 /* With the poller as argument. */
@@ -26,6 +26,9 @@ struct poller_io {
     /* Listens until until_us, or until there are orders. */
     int (*listen)(void *arg, struct exchange *x, uint64_t until_us);
     void (*take_orders)(void *arg, struct list *out);
+    /* Who has the line for a while, and another speed for him: 0 or -E…. NULL: nobody ever. */
+    struct line_visit (*visited)(void *arg);
+    int (*set)(void *arg, struct line_visit v);
 };
 
 /* The line can be used. mail: to the loop's side. */

@@ -31,7 +31,8 @@ struct modbus_raw {
      * again, to be freed. Also when the line ends (ORDER_INTERRUPTED: perhaps it was sent). */
     void (*done)(struct modbus_raw *raw);
     void *arg;
-    bool writes; /* set by the line: it may change a register or coil */
+    bool visitor; /* set by who has the line to himself (drivers/visit.h) */
+    bool writes;  /* set by the line: it may change a register or coil */
     /* The result. OK and EXCEPTION: the unit's own answer is in answer. TIMEOUT, CRC: it may have been
      * carried out all the same. BUSY: the line never fell silent, or a late answer to an earlier request of
      * this kind may still come and would look like this one's; like EXPIRED and DOWN: nothing was sent. */

@@ -14,6 +14,7 @@
 #include "drivers/modbus/polls.h"
 #include "drivers/modbus/raw.h"
 #include "drivers/modbus/tcp_frame.h"
+#include "drivers/tap.h"
 #include "net/conn.h"
 
 enum {
@@ -50,6 +51,7 @@ struct link {
 struct tcp_client {
     const struct modbus_line *m;
     struct net *net;
+    struct tap *tap;
     struct link *link; /* NULL: none */
     uv_timer_t *timer;
     struct polls polls;
@@ -175,7 +177,10 @@ static void send_pdu(struct tcp_client *t, struct flight *f)
     f->deadline_us = f->sent_us + response_of(t, f);
     if (t->in_flight == 1)
         t->heard_us = f->sent_us;
-    tcp_frame_put(conn_free_lane(&t->link->conn), f->id, f->unit, (struct bytes){f->pdu, f->len});
+    struct buf *lane = conn_free_lane(&t->link->conn);
+    size_t from = lane->len;
+    tcp_frame_put(lane, f->id, f->unit, (struct bytes){f->pdu, f->len});
+    tap_put(t->tap, TAP_REQUEST, (struct bytes){lane->data + from, lane->len - from}, f->sent_us, f->sent_us);
 }
 
 static void send_read(struct tcp_client *t, struct flight *f, const struct plan_block *b)
@@ -374,7 +379,7 @@ static void on_open(struct conn *c)
     pump(t);
 }
 
-static void on_answer(struct tcp_client *t, const struct tcp_frame *answer)
+static void on_answer(struct tcp_client *t, const struct tcp_frame *answer, struct bytes whole)
 {
     struct flight *f = flight_of(t, answer->id);
     uint64_t now = clock_boot_us();
@@ -383,11 +388,13 @@ static void on_answer(struct tcp_client *t, const struct tcp_frame *answer)
     t->heard_us = now;
     if (!f) {
         t->polls.counts.late++;
+        tap_put(t->tap, TAP_LATE, whole, now, now);
         return;
     }
     r.verdict =
         f->open ? tcp_frame_judge_open(answer, f->unit, f->pdu[0], &r.exception)
                 : tcp_frame_judge(answer, f->unit, (struct bytes){f->pdu, f->len}, f->data_len, &r.exception);
+    tap_put(t->tap, r.verdict == EXCHANGE_CRC ? TAP_BROKEN : TAP_REPLY, whole, now, now);
     r.data = answer->pdu.data + 2;
     r.took_us = r.begun_us = (uint32_t)(now - f->sent_us);
     if (f->kind == FLIGHT_RAW)
@@ -404,7 +411,7 @@ static size_t on_data(struct conn *c, const uint8_t *data, size_t len)
     int got = 0;
 
     while (t && used < len && (got = tcp_frame_next(data + used, len - used, &frame)) > 0) {
-        on_answer(t, &frame);
+        on_answer(t, &frame, (struct bytes){data + used, (size_t)got});
         used += (size_t)got;
     }
     if (got < 0) {
@@ -463,6 +470,15 @@ static void start_link(struct tcp_client *t)
     wait_until(t, t->retry_us);
 }
 
+static void tap_timeout(const struct tcp_client *t, const struct flight *f, uint64_t now_us)
+{
+    struct buf frame = {0};
+
+    tcp_frame_put(&frame, f->id, f->unit, (struct bytes){f->pdu, f->len});
+    tap_put(t->tap, TAP_TIMEOUT, (struct bytes){frame.data, frame.len}, f->sent_us, now_us);
+    buf_free(&frame);
+}
+
 static uint64_t expire(struct tcp_client *t, uint64_t now_us)
 {
     const struct modbus_result silence = {.verdict = EXCHANGE_TIMEOUT, .ended_us = now_us};
@@ -470,9 +486,12 @@ static uint64_t expire(struct tcp_client *t, uint64_t now_us)
 
     for (unsigned i = 0; i < t->m->in_flight; i++) {
         struct flight *f = &t->flights[i];
-        if (f->kind == FLIGHT_RAW && f->deadline_us <= now_us)
+        bool over = f->kind && f->deadline_us <= now_us;
+        if (over)
+            tap_timeout(t, f, now_us);
+        if (over && f->kind == FLIGHT_RAW)
             land_raw(t, f, &silence, (struct bytes){0}, now_us);
-        else if (f->kind && f->deadline_us <= now_us)
+        else if (over)
             land(t, f, &silence, now_us);
         if (f->kind && f->deadline_us < next)
             next = f->deadline_us;
@@ -525,12 +544,12 @@ int tcp_client_order(struct tcp_client *t, struct list *order)
 /* ---- start and end ---- */
 
 int tcp_client_new(struct tcp_client **out, const struct modbus_line *m, struct net *net, uv_loop_t *loop,
-                   struct mailbox *mail)
+                   struct mailbox *mail, struct tap *tap)
 {
     struct tcp_client *t = mem_alloc(sizeof *t);
 
     *t = (struct tcp_client){
-        .m = m, .net = net, .retry_ms = RETRY_FIRST_MS, .timer = mem_alloc(sizeof *t->timer)};
+        .m = m, .net = net, .tap = tap, .retry_ms = RETRY_FIRST_MS, .timer = mem_alloc(sizeof *t->timer)};
     list_init(&t->orders);
     list_init(&t->raws.waiting);
     polls_init(&t->polls, m);

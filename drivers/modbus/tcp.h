@@ -14,11 +14,12 @@
 #include "drivers/modbus/device.h"
 
 struct net;
+struct tap;
 struct tcp_client;
 
-/* m, net and mail stay the caller's and live longer. Starts to connect. 0 or -E…. */
+/* m, net, mail and tap stay the caller's and live longer. Starts to connect. 0 or -E…. */
 int tcp_client_new(struct tcp_client **out, const struct modbus_line *m, struct net *net, uv_loop_t *loop,
-                   struct mailbox *mail);
+                   struct mailbox *mail, struct tap *tap);
 /* Ends the connection; its own memory goes when libuv has let go of its handles. */
 void tcp_client_free(struct tcp_client *t);
 

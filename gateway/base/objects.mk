@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+obj-y += gateway/base/asker.o
 obj-y += gateway/base/buf.o
 obj-y += gateway/base/clock.o
 obj-y += gateway/base/conf.o

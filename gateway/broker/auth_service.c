@@ -130,4 +130,4 @@ static void status(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(o, "denied_deliveries", (double)n->denied_receive);
 }
 
-const struct service service_auth = {"auth", rows, check, start, reload, stop, stopped, status};
+const struct service service_auth = {"auth", rows, check, start, reload, stop, stopped, status, NULL};

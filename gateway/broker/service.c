@@ -307,4 +307,5 @@ static void status(struct gateway *gw, cJSON *into)
     ports_status(into);
 }
 
-const struct service service_broker = {"broker", rows, ports_check, start, reload, stop, stopped, status};
+const struct service service_broker = {"broker", rows,    ports_check, start, reload,
+                                       stop,     stopped, status,      NULL};

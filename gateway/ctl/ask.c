@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 
 static void explain(const char *path, int err)
 {
@@ -95,4 +97,88 @@ out:
     buf_free(&got);
     free(line);
     return answer;
+}
+
+/* ---- many lines ---- */
+
+struct talk {
+    int fd;
+    struct buf got;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+bool talk_interrupted(void)
+{
+    return interrupted;
+}
+
+/* Without SA_RESTART: who waits for a line is woken. */
+static void catch_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+struct talk *talk_open(const char *path, cJSON *question)
+{
+    char *line = cJSON_PrintUnformatted(question);
+    int fd = connect_to(path);
+    struct talk *t = NULL;
+
+    cJSON_Delete(question);
+    if (fd >= 0) {
+        catch_signals();
+        t = mem_alloc(sizeof *t);
+        t->fd = fd;
+        if (!send_all(fd, line, strlen(line)))
+            send_all(fd, "\n", 1);
+    }
+    free(line);
+    return t;
+}
+
+static cJSON *take_line(struct talk *t)
+{
+    const uint8_t *end = t->got.len ? memchr(t->got.data, '\n', t->got.len) : NULL;
+
+    if (!end)
+        return NULL;
+    size_t len = (size_t)(end - t->got.data);
+    cJSON *line = cJSON_ParseWithLength((const char *)t->got.data, len);
+    buf_consume(&t->got, len + 1);
+    return line;
+}
+
+cJSON *talk_next(struct talk *t)
+{
+    for (;;) {
+        char part[16384];
+        cJSON *line = take_line(t);
+        if (line || interrupted)
+            return line;
+        ssize_t n = recv(t->fd, part, sizeof part, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return NULL;
+        buf_append(&t->got, part, (size_t)n);
+    }
+}
+
+void talk_close(struct talk *t)
+{
+    if (!t)
+        return;
+    close(t->fd);
+    buf_free(&t->got);
+    free(t);
 }

@@ -19,40 +19,6 @@
 
 #define DEFAULT_SOCKET "/run/sluice/control.sock"
 
-static const char help[] =
-    "sluicectl asks the running gateway how it fares, and steers it.\n"
-    "\n"
-    "  sluicectl status [SECTION]   what is wrong, then all there is to see; SECTION: one of\n"
-    "                               bridges, lines, devices, clients, store, gateway\n"
-    "  sluicectl reload             brings the changed configuration into force, or says what is wrong with "
-    "it\n"
-    "  sluicectl backup FILE        a consistent copy of the store, written by the daemon: FILE is in a "
-    "folder\n"
-    "                               that the daemon may write to, and not there yet\n"
-    "  sluicectl user add NAME [--role ROLE]... [--scram-sha-1]\n"
-    "                               a user, whose password is asked for (or is a line of standard input)\n"
-    "  sluicectl user passwd NAME   another password; ends the connections that came with the old one\n"
-    "  sluicectl user roles NAME [--role ROLE]...\n"
-    "                               other roles; its connections stay, with what these allow\n"
-    "  sluicectl user remove NAME   and ends its connections\n"
-    "  sluicectl user list          who may log in, and how\n"
-    "  sluicectl acl test USER CLIENT publish|subscribe|receive TOPIC\n"
-    "                               which rule lets this user with this client identifier do it, or does "
-    "not;\n"
-    "                               USER: - for one without a name\n"
-    "  sluicectl log LEVEL          what the daemon logs: error, warning, info or debug, until it starts "
-    "anew\n"
-    "\n"
-    "  -c, --config FILE   the daemon's configuration, which names its socket (" DEFAULT_CONFIG ")\n"
-    "  -s, --socket PATH   the daemon's control socket\n"
-    "  -j, --json          the daemon's answer as it came\n"
-    "      --role ROLE     a role of the user; can be repeated\n"
-    "      --scram-sha-1   keeps a verifier for SCRAM-SHA-1 too, which is weaker than the others\n"
-    "  -h, --help          this text\n"
-    "  -V, --version       the version\n"
-    "\n"
-    "Exit status: 0 done; 1 the daemon refused or failed; 2 wrong use; 3 the daemon cannot be reached.\n";
-
 int wrong_use(const char *what, const char *which)
 {
     fprintf(stderr, "sluicectl: %s%s; `sluicectl --help` tells what there is\n", what, which);
@@ -118,6 +84,16 @@ int print_json(const cJSON *answer)
     return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok")) ? DONE : REFUSED;
 }
 
+void print_json_line(const cJSON *answer)
+{
+    char *text = cJSON_PrintUnformatted(answer);
+
+    if (text)
+        puts(text);
+    free(text);
+    fflush(stdout);
+}
+
 static void print_lines(FILE *out, const cJSON *lines)
 {
     const cJSON *line;
@@ -149,7 +125,7 @@ static int conclude(const struct options *o, cJSON *answer, const char *done)
     return status;
 }
 
-static bool want_colours(void)
+bool want_colours(void)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
@@ -198,12 +174,57 @@ static int do_log(const struct options *o, char **words)
     return status;
 }
 
+#define TAKES(id) (1u << OPTION_##id)
+
 static const struct command {
     const char *name;
     int (*run)(const struct options *o, char **words); /* that follow its name; ends with NULL */
     int least, most;                                   /* arguments */
-} commands[] = {{"status", do_status, 0, 1}, {"reload", do_reload, 0, 0}, {"backup", do_backup, 1, 1},
-                {"log", do_log, 1, 1},       {"user", do_user, 1, 2},     {"acl", do_acl, 5, 5}};
+    unsigned takes;                                    /* options */
+} commands[] = {
+    {"status", do_status, 0, 1, 0},
+    {"reload", do_reload, 0, 0, 0},
+    {"backup", do_backup, 1, 1, 0},
+    {"log", do_log, 1, 1, 0},
+    {"user", do_user, 1, 2, TAKES(ROLE) | TAKES(SCRAM_SHA_1)},
+    {"acl", do_acl, 5, 5, 0},
+    {"trace", do_trace, 1, 1, TAKES(DEVICE) | TAKES(COUNT) | TAKES(PCAP) | TAKES(HEX)},
+    {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
+    {"top", do_top, 0, 0, 0},
+};
+
+static const struct option option_names[] = {
+    [OPTION_ROLE] = {"role", required_argument, NULL, 0},
+    [OPTION_SCRAM_SHA_1] = {"scram-sha-1", no_argument, NULL, 0},
+    [OPTION_DEVICE] = {"device", required_argument, NULL, 0},
+    [OPTION_COUNT] = {"count", required_argument, NULL, 0},
+    [OPTION_PCAP] = {"pcap", required_argument, NULL, 0},
+    [OPTION_HEX] = {"hex", no_argument, NULL, 0},
+    [OPTION_FOR] = {"for", required_argument, NULL, 0},
+    [OPTION_TOTAL] = {"config", required_argument, NULL, 'c'},
+    {"socket", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {0},
+};
+
+const char *option_name(enum option_id id)
+{
+    return option_names[id].name;
+}
+
+static int check_options(const struct options *o, const struct command *c)
+{
+    char name[64];
+
+    for (enum option_id id = 0; id < OPTION_TOTAL; id++)
+        if (o->value[id] && !(c->takes & 1u << id)) {
+            snprintf(name, sizeof name, "%s has no option --", c->name);
+            return wrong_use(name, option_name(id));
+        }
+    return DONE;
+}
 
 static int run(const struct options *o, int count, char **words)
 {
@@ -217,23 +238,34 @@ static int run(const struct options *o, int count, char **words)
             return wrong_use(c->name, " needs an argument");
         if (count - 1 > c->most)
             return wrong_use("too much was given to ", c->name);
+        if (check_options(o, c))
+            return WRONG_USE;
         return c->run(o, words + 1);
     }
     return wrong_use("there is no command ", words[0]);
 }
 
+static int take_option(struct options *o, enum option_id id, const char *value)
+{
+    o->value[id] = value ? value : "";
+    if (id != OPTION_ROLE)
+        return DONE;
+    if (o->role_count == ARRAY_SIZE(o->roles) - 1)
+        return wrong_use("too many roles", "");
+    o->roles[o->role_count++] = value;
+    return DONE;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {"role", required_argument, NULL, 'r'},
-        {"scram-sha-1", no_argument, NULL, '1'},  {0},
-    };
     struct options o = {0};
 
-    for (int c; (c = getopt_long(argc, argv, "c:s:jhV", names, NULL)) != -1;) {
+    for (int c, id = 0; (c = getopt_long(argc, argv, "c:s:jhV", option_names, &id)) != -1;) {
         switch (c) {
+        case 0:
+            if (take_option(&o, (enum option_id)id, optarg))
+                return WRONG_USE;
+            break;
         case 'c':
             o.config = optarg;
             break;
@@ -243,16 +275,8 @@ int main(int argc, char **argv)
         case 'j':
             o.json = true;
             break;
-        case 'r':
-            if (o.role_count == ARRAY_SIZE(o.roles) - 1)
-                return wrong_use("too many roles", "");
-            o.roles[o.role_count++] = optarg;
-            break;
-        case '1':
-            o.scram_sha_1 = true;
-            break;
         case 'h':
-            fputs(help, stdout);
+            fputs(help_text, stdout);
             return DONE;
         case 'V':
             puts("sluicectl " SLUICE_VERSION);

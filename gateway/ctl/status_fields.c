@@ -195,6 +195,22 @@ static void judge_loads(struct teller *t)
     }
 }
 
+static void judge_visits(struct teller *t)
+{
+    const cJSON *line;
+
+    cJSON_ArrayForEach(line, field(t->status, "lines"))
+    {
+        const cJSON *visit = field(line, "visit");
+        struct buf text = {0};
+        if (!visit)
+            continue;
+        buf_printf(&text, "not polled: %s by %s, for %s at most", field_text(visit, "tool"),
+                   field_text(visit, "user"), human_age(field_number(visit, "left_s")).s);
+        say(t, PAINT_WARN, "line", field_text(line, "name"), &text);
+    }
+}
+
 size_t status_problems(const cJSON *status,
                        void (*tell)(void *arg, enum paint paint, const char *what, const char *text),
                        void *arg)
@@ -207,6 +223,7 @@ size_t status_problems(const cJSON *status,
         judge_store(&t);
         judge_states(&t, "bridges", "bridge");
         judge_states(&t, "lines", "line");
+        judge_visits(&t);
         judge_loads(&t);
         judge_states(&t, "devices", "device");
         judge_state(&t, "passwords", field(status, "auth"));

@@ -203,13 +203,13 @@ static int add(const struct options *o, const struct registry *r, const char *na
         return refuse(name, "is there already; sluicectl user passwd gives another password");
     if (find(r->conf, name))
         return refuse_foreign(r, name);
-    return set_password(o, r, name, o->roles, o->scram_sha_1, "added");
+    return set_password(o, r, name, o->roles, o->value[OPTION_SCRAM_SHA_1], "added");
 }
 
 static int passwd(const struct options *o, const struct registry *r, const char *name)
 {
     const struct conf_node *user = find(r->file, name);
-    bool sha_1 = o->scram_sha_1;
+    bool sha_1 = o->value[OPTION_SCRAM_SHA_1];
 
     if (!user)
         return refuse_foreign(r, name);
@@ -292,7 +292,8 @@ int do_user(const struct options *o, char **words)
         if (commands[i].named != (words[1] != NULL))
             return wrong_use(commands[i].named ? "whose? sluicectl user " : "too much was given to user ",
                              words[0]);
-        if ((o->role_count && !commands[i].with_roles) || (o->scram_sha_1 && !commands[i].with_sha_1))
+        if ((o->role_count && !commands[i].with_roles) ||
+            (o->value[OPTION_SCRAM_SHA_1] && !commands[i].with_sha_1))
             return wrong_use("an option does not go with user ", words[0]);
         int status = open_registry(&r, o);
         if (status == DONE)

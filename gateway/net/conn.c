@@ -419,6 +419,11 @@ bool conn_peer_name(const struct conn *c, char *out, size_t size)
     return false;
 }
 
+bool conn_peer_uid(const struct conn *c, uint32_t *out)
+{
+    return c->bottom && c->bottom->ops->peer_uid && c->bottom->ops->peer_uid(c->bottom, out);
+}
+
 const char *conn_cipher(const struct conn *c)
 {
     for (struct layer *l = c->top; l; l = l->below)

@@ -166,6 +166,8 @@ void conn_peer(const struct conn *c, char out[64]);
 /* Subject common name of the verified peer certificate, of TLS or as a proxy has announced it, into out;
  * false when there is none. */
 bool conn_peer_name(const struct conn *c, char *out, size_t size);
+/* The local user behind a Unix socket; false when there is none. */
+bool conn_peer_uid(const struct conn *c, uint32_t *out);
 /* "TLSv1.3 TLS1-3-AES-256-GCM-SHA384", or "" when plain. */
 const char *conn_cipher(const struct conn *c);
 

@@ -37,6 +37,7 @@ struct conn_layer {
     void (*peer)(const struct layer *l, struct address *out);
     const char *(*cipher)(const struct layer *l);
     bool (*peer_name)(const struct layer *l, char *out, size_t size);
+    bool (*peer_uid)(const struct layer *l, uint32_t *out);
 };
 
 struct layer {

@@ -206,6 +206,17 @@ static void peer(const struct layer *l, struct address *out)
     *out = container_of(l, struct stream, layer)->peer;
 }
 
+static bool peer_uid(const struct layer *l, uint32_t *out)
+{
+    struct ucred who;
+    socklen_t len = sizeof who;
+
+    if (getsockopt(descriptor(container_of(l, struct stream, layer)), SOL_SOCKET, SO_PEERCRED, &who, &len))
+        return false;
+    *out = who.uid;
+    return true;
+}
+
 static const struct conn_layer tcp_layer = {
     .name = "TCP",
     .output = output,
@@ -226,6 +237,7 @@ static const struct conn_layer unix_layer = {
     .shut = shut,
     .abort = abort_stream,
     .peer = peer,
+    .peer_uid = peer_uid,
 };
 
 int stream_new(struct layer **out, uv_loop_t *loop, int fd, const struct address *peer)

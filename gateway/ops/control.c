@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,10 @@
 struct control_client {
     struct conn conn;
     struct list link;
+    struct asker asker;
     struct timer stalled;
-    bool waits; /* for a late answer */
+    bool waits;   /* for a late answer */
+    bool streams; /* and that has many lines */
 };
 
 static struct control {
@@ -38,19 +41,6 @@ static struct control {
     struct list clients;  /* open ones */
     unsigned open, alive; /* alive: not freed yet */
 } control = {.clients = LIST_INIT(control.clients)};
-
-void control_refuse(cJSON *answer, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    char *text = mem_vformat(fmt, args);
-    va_end(args);
-    cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
-    cJSON_AddFalseToObject(answer, "ok");
-    cJSON_AddStringToObject(answer, "error", text);
-    free(text);
-}
 
 static void send_answer(struct control_client *c, cJSON *answer)
 {
@@ -74,59 +64,123 @@ static cJSON *new_answer(void)
     return answer;
 }
 
-static const struct control_request *find_request(const char *name)
+static const struct request *find_in(const struct request *r, const char *name)
 {
-    const struct control_request *r = control_requests;
-
-    while (name && r->name && strcmp(r->name, name) != 0)
+    while (r && r->name && strcmp(r->name, name) != 0)
         r++;
-    return name && r->name ? r : NULL;
+    return r && r->name ? r : NULL;
+}
+
+static const struct request *find_request(const char *name)
+{
+    const struct request *r = name ? find_in(control_requests, name) : NULL;
+
+    for (const struct service *const *s = services; name && *s && !r; s++)
+        r = find_in((*s)->requests, name);
+    return r;
+}
+
+static void add_names(struct buf *known, const struct request *r)
+{
+    for (; r && r->name; r++)
+        buf_printf(known, "%s%s", known->len ? ", " : "", r->name);
 }
 
 static void refuse_unknown(cJSON *answer)
 {
-    char known[256] = "";
+    struct buf known = {0};
 
-    for (const struct control_request *r = control_requests; r->name; r++)
-        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
-                 r == control_requests ? "" : ", ", r->name);
-    control_refuse(answer, "what to do is one of %s: {\"do\":\"status\"}", known);
+    add_names(&known, control_requests);
+    for (const struct service *const *s = services; *s; s++)
+        add_names(&known, (*s)->requests);
+    asker_refuse(answer, "what to do is one of %s: {\"do\":\"status\"}", (const char *)known.data);
+    buf_free(&known);
 }
 
 static void handle_line(struct control_client *c, const char *line, size_t len)
 {
     cJSON *asked = cJSON_ParseWithLength(line, len);
     const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(asked, "do"));
-    const struct control_request *r = find_request(name);
+    const struct request *r = find_request(name);
     cJSON *answer = new_answer();
-    int when = CONTROL_NOW;
+    enum asked when = ASKED_NOW;
 
+    c->asker.gone = NULL;
     if (!asked)
-        control_refuse(answer, "this is not one JSON object a line");
+        asker_refuse(answer, "this is not one JSON object a line");
     else if (!r)
         refuse_unknown(answer);
     else
-        when = r->run(control.gw, c, asked, answer);
+        when = r->run(control.gw, &c->asker, asked, answer);
     cJSON_Delete(asked);
-    c->waits = when == CONTROL_LATER;
+    c->waits = when != ASKED_NOW;
+    c->streams = when == ASKED_STREAM;
+    if (when != ASKED_LATER)
+        send_answer(c, answer);
     if (c->waits)
         timer_stop(&c->stalled);
-    else
-        send_answer(c, answer);
 }
 
-void control_answer(struct control_client *c, cJSON *answer)
+/* ---- for who answers ---- */
+
+static void say(struct asker *a, cJSON *line)
 {
-    c->waits = false;
-    send_answer(c, answer);
+    struct control_client *c = container_of(a, struct control_client, asker);
+
+    send_answer(c, line);
+    if (conn_backlog(&c->conn) <= BACKLOG_HIGH)
+        timer_stop(&c->stalled);
+}
+
+static void end_answer(struct asker *a)
+{
+    struct control_client *c = container_of(a, struct control_client, asker);
+
+    c->waits = c->streams = false;
+    timer_start(broker_timers(control.gw->broker), &c->stalled, STALLED_AFTER_S);
+    conn_pause(&c->conn); /* what it has asked meanwhile is offered anew */
     conn_resume(&c->conn);
+}
+
+static bool has_room(const struct asker *a)
+{
+    return conn_backlog(&container_of(a, struct control_client, asker)->conn) <= BACKLOG_HIGH;
+}
+
+static const struct asker_ops asker_ops = {say, end_answer, has_room};
+
+/* From the file itself: another source of names might take as long as it likes. */
+static bool find_user(uint32_t uid, char *out, size_t size)
+{
+    FILE *f = fopen("/etc/passwd", "re");
+    struct passwd entry, *found = NULL;
+    char room[1024];
+
+    while (f && !fgetpwent_r(f, &entry, room, sizeof room, &found) && found->pw_uid != uid)
+        found = NULL;
+    if (f)
+        fclose(f);
+    if (found)
+        snprintf(out, size, "%s", found->pw_name);
+    return found;
+}
+
+static void name_user(struct control_client *c)
+{
+    struct asker *a = &c->asker;
+    uint32_t uid;
+
+    if (!conn_peer_uid(&c->conn, &uid))
+        snprintf(a->user, sizeof a->user, "unknown");
+    else if (!find_user(uid, a->user, sizeof a->user))
+        snprintf(a->user, sizeof a->user, "uid %u", uid);
 }
 
 static void end_with_refusal(struct control_client *c, const char *why)
 {
     cJSON *answer = new_answer();
 
-    control_refuse(answer, "%s", why);
+    asker_refuse(answer, "%s", why);
     send_answer(c, answer);
     conn_close(&c->conn);
 }
@@ -142,6 +196,8 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
     const char *text = (const char *)data, *end;
     size_t used = 0;
 
+    if (c->waits)
+        return len > LINE_MAX_BYTES ? len : 0; /* read on, to learn that a stream's reader has gone */
     while ((end = memchr(text + used, '\n', len - used))) {
         size_t line = (size_t)(end - text) - used;
         if (line > LINE_MAX_BYTES)
@@ -149,7 +205,8 @@ static size_t on_data(struct conn *conn, const uint8_t *data, size_t len)
         handle_line(c, text + used, line);
         used += line + 1;
         if (c->waits || conn_backlog(conn) > BACKLOG_HIGH) {
-            conn_pause(conn);
+            if (!c->streams)
+                conn_pause(conn);
             return used;
         }
     }
@@ -162,8 +219,10 @@ static void on_drain(struct conn *conn)
 {
     struct control_client *c = client_of(conn);
 
-    if (c->waits)
+    if (c->waits) {
+        timer_stop(&c->stalled);
         return;
+    }
     timer_start(broker_timers(control.gw->broker), &c->stalled, STALLED_AFTER_S);
     conn_resume(conn);
 }
@@ -181,7 +240,9 @@ static void on_close(struct conn *conn, const char *why)
     timer_stop(&c->stalled);
     list_remove(&c->link);
     control.open--;
-    control_forget(c);
+    if (c->asker.gone)
+        c->asker.gone(c->asker.arg);
+    c->asker.gone = NULL;
 }
 
 static void on_gone(struct conn *conn)
@@ -217,6 +278,8 @@ static void take_client(void *arg, const struct accepted *a)
         return;
     }
     c->conn.high = BACKLOG_HIGH;
+    c->asker.ops = &asker_ops;
+    name_user(c);
     list_add_tail(&control.clients, &c->link);
     control.open++;
     control.alive++;

@@ -17,11 +17,11 @@ static const char *text_of(const cJSON *asked, const char *member)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(asked, member));
 }
 
-static int run_status(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+static enum asked run_status(struct gateway *gw, struct asker *client, const cJSON *asked, cJSON *answer)
 {
     (void)client, (void)asked;
     status_collect(gw, answer);
-    return CONTROL_NOW;
+    return ASKED_NOW;
 }
 
 struct reports {
@@ -35,7 +35,7 @@ static void add_report(void *arg, bool is_error, const char *text)
     cJSON_AddItemToArray(is_error ? r->mistakes : r->warnings, cJSON_CreateString(text));
 }
 
-static int run_reload(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+static enum asked run_reload(struct gateway *gw, struct asker *client, const cJSON *asked, cJSON *answer)
 {
     struct reports r = {cJSON_AddArrayToObject(answer, "mistakes"),
                         cJSON_AddArrayToObject(answer, "warnings")};
@@ -44,28 +44,34 @@ static int run_reload(struct gateway *gw, struct control_client *client, const c
     log_info("control: reload was asked for");
     int err = gw->reload(gw, add_report, &r);
     if (cJSON_GetArraySize(r.mistakes))
-        control_refuse(answer, "the configuration is wrong; what ran goes on unchanged");
+        asker_refuse(answer, "the configuration is wrong; what ran goes on unchanged");
     else if (err)
-        control_refuse(answer, "not all of the new configuration could be had (%s): see the log",
-                       strerror(-err));
-    return CONTROL_NOW;
+        asker_refuse(answer, "not all of the new configuration could be had (%s): see the log",
+                     strerror(-err));
+    return ASKED_NOW;
 }
 
 /* One at a time: a copy takes the store's thread. waiting is NULL when its client has gone meanwhile. */
 static struct {
-    struct control_client *waiting;
+    struct asker *waiting;
     cJSON *answer;
 } backup;
+
+static void forget_client(void *arg)
+{
+    (void)arg;
+    backup.waiting = NULL;
+}
 
 static void on_backup(void *arg, int err)
 {
     char *path = arg;
-    struct control_client *client = backup.waiting;
+    struct asker *client = backup.waiting;
     cJSON *answer = backup.answer;
 
     if (err) {
         log_warn("control: no backup to %s: %s", path, strerror(-err));
-        control_refuse(answer, "%s: %s", path, strerror(-err));
+        asker_refuse(answer, "%s: %s", path, strerror(-err));
     } else {
         log_info("control: backup to %s", path);
     }
@@ -73,39 +79,34 @@ static void on_backup(void *arg, int err)
     backup.waiting = NULL;
     backup.answer = NULL;
     if (client)
-        control_answer(client, answer);
+        asker_answer(client, answer);
     else
         cJSON_Delete(answer);
 }
 
-static int run_backup(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+static enum asked run_backup(struct gateway *gw, struct asker *client, const cJSON *asked, cJSON *answer)
 {
     const char *path = text_of(asked, "path");
 
     if (!path || path[0] != '/')
-        control_refuse(answer,
-                       "backup needs \"path\": where to write, from the root: \"/var/lib/sluice/copy.db\"");
+        asker_refuse(answer,
+                     "backup needs \"path\": where to write, from the root: \"/var/lib/sluice/copy.db\"");
     else if (backup.answer)
-        control_refuse(answer, "another backup is under way");
+        asker_refuse(answer, "another backup is under way");
     else if (!access(path, F_OK))
-        control_refuse(answer, "%s is there already: nothing is overwritten", path);
+        asker_refuse(answer, "%s is there already: nothing is overwritten", path);
     else {
         backup.waiting = client;
+        client->gone = forget_client;
         backup.answer = answer;
         cJSON_AddStringToObject(answer, "path", path);
         store_backup(gw->store, path, on_backup, mem_strdup(path));
-        return CONTROL_LATER;
+        return ASKED_LATER;
     }
-    return CONTROL_NOW;
+    return ASKED_NOW;
 }
 
-void control_forget(const struct control_client *client)
-{
-    if (backup.waiting == client)
-        backup.waiting = NULL;
-}
-
-static int run_log(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+static enum asked run_log(struct gateway *gw, struct asker *client, const cJSON *asked, cJSON *answer)
 {
     static const char *const levels[] = {"error", "warning", "info", "debug"};
     const char *level = text_of(asked, "level");
@@ -115,11 +116,11 @@ static int run_log(struct gateway *gw, struct control_client *client, const cJSO
         if (!strcmp(level, levels[i])) {
             log_info("control: the log goes up to %s", level);
             log_open((enum log_level)i);
-            return CONTROL_NOW;
+            return ASKED_NOW;
         }
     }
-    control_refuse(answer, "log needs \"level\": error, warning, info or debug");
-    return CONTROL_NOW;
+    asker_refuse(answer, "log needs \"level\": error, warning, info or debug");
+    return ASKED_NOW;
 }
 
 static void say_verdict(cJSON *answer, const struct acl_verdict *v, bool everything)
@@ -137,7 +138,7 @@ static void say_verdict(cJSON *answer, const struct acl_verdict *v, bool everyth
     }
 }
 
-static int run_acl_test(struct gateway *gw, struct control_client *client, const cJSON *asked, cJSON *answer)
+static enum asked run_acl_test(struct gateway *gw, struct asker *client, const cJSON *asked, cJSON *answer)
 {
     const char *user = text_of(asked, "user"), *id = text_of(asked, "client"),
                *topic = text_of(asked, "topic"), *name = text_of(asked, "action"), *why;
@@ -147,16 +148,16 @@ static int run_acl_test(struct gateway *gw, struct control_client *client, const
 
     (void)client;
     if (!id || !topic || !action)
-        control_refuse(answer,
-                       "acl_test needs \"client\", \"topic\", and \"action\": publish, subscribe or receive");
+        asker_refuse(answer,
+                     "acl_test needs \"client\", \"topic\", and \"action\": publish, subscribe or receive");
     else if (!auth_test(gw->auth, user, bytes_of(id), action, bytes_of(topic), &v, &everything, &why))
-        control_refuse(answer, "%s", why);
+        asker_refuse(answer, "%s", why);
     else
         say_verdict(answer, &v, everything);
-    return CONTROL_NOW;
+    return ASKED_NOW;
 }
 
-const struct control_request control_requests[] = {
+const struct request control_requests[] = {
     {"status", run_status}, {"reload", run_reload},     {"backup", run_backup},
     {"log", run_log},       {"acl_test", run_acl_test}, {0},
 };

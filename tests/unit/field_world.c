@@ -72,7 +72,7 @@ static void take_orders(void *arg, struct list *out)
     list_splice(out, &((struct field_world *)arg)->orders);
 }
 
-static const struct poller_io io = {now, run, listen_on, take_orders};
+static const struct poller_io io = {now, run, listen_on, take_orders, NULL, NULL};
 
 /* ---- open, run, close ---- */
 
@@ -124,7 +124,7 @@ void field_world_open(struct field_world *w, const char *sim, const char *line, 
     if (sim_open_virtual(&w->sim, sim_path, &options, error, sizeof error))
         fail_msg("%s", error);
     w->m = make_line(conf_path);
-    assert_int_equal(poller_new(&w->poller, w->m), 0);
+    assert_int_equal(poller_new(&w->poller, w->m, NULL), 0);
     mailbox_init(&w->mail, 256, NULL, NULL);
     srand((unsigned)seed);
     poller_open(w->poller, &io, w, &w->mail);

@@ -101,7 +101,7 @@ static void open_world(struct world *w, const char *port)
     struct driver_conf conf = {conf_at(root, "lines", 0), devices, 3};
     w->m = modbus_line_new(&conf);
     conf_free(w->conf); /* the line does not need it any more */
-    assert_int_equal(poller_new(&w->poller, w->m), 0);
+    assert_int_equal(poller_new(&w->poller, w->m, NULL), 0);
     w->line = (struct line){.name = w->m->name,
                             .settings = {.spec = w->m->port, .baud = w->m->baud, .format = w->m->format},
                             .ops = &poller_ops,
