@@ -11,14 +11,21 @@ enum {
     LONG_TOPIC = 512, /* all longer ones share one slot, so that the cache is bounded */
 };
 
+/* A level of filters, or several, when nothing ends or branches off between them: "4711/level". */
 struct router_node {
-    struct map_node by_level; /* in router->nodes, by parent and level */
+    struct map_node by_level; /* in router->nodes, by parent and first level */
     struct router_node *parent;
-    struct list *subscriptions, *shares; /* rings */
+    struct list *subscriptions, *shares; /* rings; their filters end with text */
     uint32_t children;
-    uint16_t level_len;
-    bool any, rest; /* among the children are "+" and "#" */
-    char level[];
+    uint16_t text_len;
+    bool any, rest; /* among the children are such as begin with "+", and "#" */
+    char text[];
+};
+
+/* Where a walk stands: behind a level of node, the last when at is text_len. */
+struct place {
+    struct router_node *node;
+    size_t at;
 };
 
 struct router {
@@ -27,7 +34,7 @@ struct router {
     struct router_node *root;
     uint64_t generation;
     struct route *cache[CACHE_SLOTS + 1];
-    struct router_node **now, **next; /* nodes that a walk stands on */
+    struct place *now, *next; /* of a walk */
     size_t walk_cap;
     struct target *found;
     size_t found_count, found_cap;
@@ -38,13 +45,25 @@ struct level_key {
     struct bytes level;
 };
 
+static struct bytes first_level(struct bytes text)
+{
+    const uint8_t *slash = text.len ? memchr(text.data, '/', text.len) : NULL;
+
+    return (struct bytes){text.data, slash ? (size_t)(slash - text.data) : text.len};
+}
+
+/* The level that begins at so many bytes of its text. */
+static struct bytes level_of(const struct router_node *node, size_t from)
+{
+    return first_level((struct bytes){(const uint8_t *)node->text + from, node->text_len - from});
+}
+
 static bool node_equal(const struct map_node *n, const void *key)
 {
     const struct router_node *node = container_of(n, const struct router_node, by_level);
     const struct level_key *k = key;
 
-    return node->parent == k->parent &&
-           bytes_equal((struct bytes){(const uint8_t *)node->level, node->level_len}, k->level);
+    return node->parent == k->parent && bytes_equal(level_of(node, 0), k->level);
 }
 
 static uint64_t level_hash(const struct level_key *k)
@@ -61,37 +80,90 @@ static struct router_node *find_child(const struct router *r, const struct route
     return n ? container_of(n, struct router_node, by_level) : NULL;
 }
 
-static struct router_node *node_new(struct router *r, struct router_node *parent, struct bytes level)
-{
-    struct router_node *node = mem_alloc(sizeof(*node) + level.len);
-    struct level_key key = {parent, level};
-
-    node->parent = parent;
-    node->level_len = (uint16_t)level.len;
-    if (level.len)
-        memcpy(node->level, level.data, level.len);
-    map_insert(&r->nodes, &node->by_level, level_hash(&key));
-    if (parent)
-        parent->children++;
-    return node;
-}
-
 static bool is_level(struct bytes level, char c)
 {
     return level.len == 1 && level.data[0] == c;
 }
 
-static struct router_node *child_of(struct router *r, struct router_node *parent, struct bytes level)
+static void attach(struct router *r, struct router_node *parent, struct router_node *node)
 {
-    struct router_node *node = find_child(r, parent, level);
+    struct level_key key = {parent, level_of(node, 0)};
 
-    if (node)
-        return node;
-    node = node_new(r, parent, level);
-    if (is_level(level, '+'))
-        parent->any = true;
-    else if (is_level(level, '#'))
-        parent->rest = true;
+    node->parent = parent;
+    map_insert(&r->nodes, &node->by_level, level_hash(&key));
+    parent->children++;
+    parent->any |= is_level(key.level, '+');
+    parent->rest |= is_level(key.level, '#');
+}
+
+static void detach(struct router *r, struct router_node *node)
+{
+    struct bytes level = level_of(node, 0);
+
+    map_remove(&r->nodes, &node->by_level);
+    node->parent->children--;
+    node->parent->any &= !is_level(level, '+');
+    node->parent->rest &= !is_level(level, '#');
+}
+
+static struct router_node *node_new(const void *text, size_t len)
+{
+    struct router_node *node = mem_alloc(sizeof(*node) + len);
+
+    node->text_len = (uint16_t)len;
+    if (len)
+        memcpy(node->text, text, len);
+    return node;
+}
+
+/* Something ends or branches off behind so many bytes of its text: a node for what lies before comes in
+ * between. The old one stays where it is, since others point to it. */
+static struct router_node *split(struct router *r, struct router_node *node, size_t at)
+{
+    struct router_node *upper = node_new(node->text, at), *parent = node->parent;
+
+    detach(r, node);
+    node->text_len = (uint16_t)(node->text_len - at - 1);
+    memmove(node->text, node->text + at + 1, node->text_len);
+    attach(r, parent, upper);
+    attach(r, upper, node);
+    return upper;
+}
+
+/* How many bytes of whole levels its text and filter begin with; their first level is the same. */
+static size_t common(const struct router_node *node, struct bytes filter)
+{
+    const uint8_t *text = (const uint8_t *)node->text;
+    size_t len = node->text_len, i = 0;
+
+    while (i < len && i < filter.len && text[i] == filter.data[i])
+        i++;
+    while ((i < len && text[i] != '/') || (i < filter.len && filter.data[i] != '/'))
+        i--;
+    return i;
+}
+
+/* The node with which filter ends; made when it is not there. */
+static struct router_node *node_of(struct router *r, struct bytes filter)
+{
+    struct router_node *node = r->root;
+    bool left = true;
+
+    while (left) {
+        struct router_node *parent = node;
+        node = find_child(r, parent, first_level(filter));
+        if (!node) {
+            node = node_new(filter.data, filter.len);
+            attach(r, parent, node);
+            return node;
+        }
+        size_t same = common(node, filter);
+        if (same < node->text_len)
+            node = split(r, node, same);
+        left = same < filter.len;
+        if (left)
+            filter = (struct bytes){filter.data + same + 1, filter.len - same - 1};
+    }
     return node;
 }
 
@@ -101,11 +173,7 @@ static void prune(struct router *r, struct router_node *node)
     while (node->parent && !node->children && !node->subscriptions && !node->shares) {
         struct router_node *parent = node->parent;
 
-        struct bytes level = {(const uint8_t *)node->level, node->level_len};
-        parent->any &= !is_level(level, '+');
-        parent->rest &= !is_level(level, '#');
-        parent->children--;
-        map_remove(&r->nodes, &node->by_level);
+        detach(r, node);
         free(node);
         node = parent;
     }
@@ -121,11 +189,9 @@ static bool next_level(struct bytes *text, bool *started, struct bytes *level)
         text->len--;
     }
     *started = true;
-    const uint8_t *slash = text->len ? memchr(text->data, '/', text->len) : NULL;
-    size_t len = slash ? (size_t)(slash - text->data) : text->len;
-    *level = (struct bytes){text->data, len};
-    text->data += len;
-    text->len -= len;
+    *level = first_level(*text);
+    text->data += level->len;
+    text->len -= level->len;
     return true;
 }
 
@@ -134,7 +200,7 @@ struct router *router_new(void)
     struct router *r = mem_alloc(sizeof(*r));
 
     r->generation = 1;
-    r->root = node_new(r, NULL, (struct bytes){0});
+    r->root = node_new(NULL, 0);
     return r;
 }
 
@@ -158,6 +224,7 @@ void router_free(struct router *r)
         next = map_next(&r->nodes, n);
         free(container_of(n, struct router_node, by_level));
     }
+    free(r->root);
     map_free(&r->nodes);
     map_free(&r->subscriptions);
     free(r->now);
@@ -200,14 +267,11 @@ void router_changed(struct router *r)
 
 void router_add(struct router *r, struct subscription *sub)
 {
-    struct bytes text = {(const uint8_t *)sub->filter, sub->filter_len}, name, level;
-    struct router_node *node = r->root;
-    bool started = false;
+    struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len}, name;
 
-    map_insert(&r->subscriptions, &sub->by_filter, filter_hash(sub->session, text));
-    bool shared = share_split(text, &name, &text);
-    while (next_level(&text, &started, &level))
-        node = child_of(r, node, level);
+    map_insert(&r->subscriptions, &sub->by_filter, filter_hash(sub->session, filter));
+    bool shared = share_split(filter, &name, &filter);
+    struct router_node *node = node_of(r, filter);
     if (shared) {
         share_join(node, &node->shares, name, sub);
     } else {
@@ -266,39 +330,72 @@ static void collect(struct router *r, const struct router_node *node)
     }
 }
 
-/* Room in both walk arrays for count nodes. */
+/* Room in both walk arrays for count places. */
 static void walk_room(struct router *r, size_t count)
 {
     if (count <= r->walk_cap)
         return;
     r->walk_cap = count * 2;
-    r->now = mem_resize(r->now, r->walk_cap * sizeof(struct router_node *));
-    r->next = mem_resize(r->next, r->walk_cap * sizeof(struct router_node *));
+    r->now = mem_resize(r->now, r->walk_cap * sizeof(*r->now));
+    r->next = mem_resize(r->next, r->walk_cap * sizeof(*r->next));
 }
 
-/* One level down from all nodes of r->now. dollar: the first level of a $-topic, which wildcards do not match
- * ([MQTT-4.7.2-1]). Returns how many nodes the walk then stands on. */
+/* To the children of a node that ends here. A level of a topic is never "+" or "#", so exact is neither of
+ * them. */
+static size_t step_down(struct router *r, const struct router_node *node, struct bytes level, bool dollar,
+                        size_t found)
+{
+    struct router_node *exact = node->children ? find_child(r, node, level) : NULL;
+
+    if (node->rest && !dollar)
+        collect(r, find_child(r, node, bytes_of("#")));
+    if (exact)
+        r->next[found++] = (struct place){exact, level.len};
+    if (node->any && !dollar)
+        r->next[found++] = (struct place){find_child(r, node, bytes_of("+")), 1};
+    return found;
+}
+
+/* To the next level of the same node. */
+static size_t step_on(struct router *r, struct place p, struct bytes level, size_t found)
+{
+    struct bytes next = level_of(p.node, p.at + 1);
+
+    if (is_level(next, '#'))
+        collect(r, p.node);
+    else if (is_level(next, '+') || bytes_equal(next, level))
+        r->next[found++] = (struct place){p.node, p.at + 1 + next.len};
+    return found;
+}
+
+/* One level down from all places of r->now. dollar: the first level of a $-topic, which wildcards do not
+ * match
+ * ([MQTT-4.7.2-1]). Returns at how many places the walk then stands. */
 static size_t step(struct router *r, size_t count, struct bytes level, bool dollar)
 {
     size_t found = 0;
 
     walk_room(r, count * 2 + 2);
     for (size_t i = 0; i < count; i++) {
-        struct router_node *node = r->now[i];
-        struct router_node *exact = node->children ? find_child(r, node, level) : NULL;
-
-        if (node->rest && !dollar)
-            collect(r, find_child(r, node, bytes_of("#")));
-        /* A level of a topic is never "+" or "#", so exact is neither of them. */
-        if (exact)
-            r->next[found++] = exact;
-        if (node->any && !dollar)
-            r->next[found++] = find_child(r, node, bytes_of("+"));
+        struct place p = r->now[i];
+        found = p.at == p.node->text_len ? step_down(r, p.node, level, dollar, found)
+                                         : step_on(r, p, level, found);
     }
-    struct router_node **swap = r->now;
+    struct place *swap = r->now;
     r->now = r->next;
     r->next = swap;
     return found;
+}
+
+/* The topic ends here. "a/#" also matches "a". */
+static void arrive(struct router *r, struct place p)
+{
+    bool ends = p.at == p.node->text_len;
+
+    if (ends || is_level(level_of(p.node, p.at + 1), '#'))
+        collect(r, p.node);
+    if (ends && p.node->rest)
+        collect(r, find_child(r, p.node, bytes_of("#")));
 }
 
 static void walk(struct router *r, struct bytes topic)
@@ -308,16 +405,13 @@ static void walk(struct router *r, struct bytes topic)
     size_t count = 1;
 
     walk_room(r, 2);
-    r->now[0] = r->root;
+    r->now[0] = (struct place){r->root, 0};
     while (count && next_level(&topic, &started, &level)) {
         count = step(r, count, level, first && level.len && level.data[0] == '$');
         first = false;
     }
-    for (size_t i = 0; i < count; i++) {
-        collect(r, r->now[i]);
-        if (r->now[i]->rest) /* "a/#" also matches "a" */
-            collect(r, find_child(r, r->now[i], bytes_of("#")));
-    }
+    for (size_t i = 0; i < count; i++)
+        arrive(r, r->now[i]);
 }
 
 /* Those without no_local come first. */
