@@ -13,6 +13,10 @@
 /* Zeroed memory; never NULL. Release with free(). */
 void *mem_alloc(size_t size);
 
+/* The size of a struct that ends with member[], with so many bytes of it; sizeof would count the padding that
+ * member begins in. */
+#define mem_size_with(type, member, len) (offsetof(type, member) + (len))
+
 /* realloc() that never fails; the grown part is not zeroed. */
 void *mem_resize(void *ptr, size_t size);
 

@@ -102,7 +102,7 @@ static void turn_away(struct client *c, enum client_refusal what)
     }
     p->telling++;
     p->told++;
-    c->refusal = (uint8_t)(what + 1);
+    c->refusal = (what + 1) & 31;
     count(p, -1); /* it takes nobody's place */
 }
 

@@ -45,7 +45,7 @@ struct client {
     bool bridge : 1;          /* of a broker that speaks 3.1.1: what MQTT 5 has options for, it expects */
     bool no_problem_info : 1; /* it wants no reason strings */
     bool open : 1;            /* all layers stand */
-    uint8_t refusal;          /* 1 + enum client_refusal: what it is told at CONNECT */
+    uint8_t refusal : 5;      /* 1 + enum client_refusal: what it is told at CONNECT */
 };
 
 /* A packet of so many bytes has been written to a lane. */

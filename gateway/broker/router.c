@@ -15,10 +15,9 @@ enum {
 struct router_node {
     struct map_node by_level; /* in router->nodes, by parent and first level */
     struct router_node *parent;
-    struct list *subscriptions, *shares; /* rings; their filters end with text */
-    uint32_t children;
+    struct list *subscriptions, *shares;       /* rings; their filters end with text */
+    uint32_t children : 30, any : 1, rest : 1; /* any, rest: such as begin with "+" and "#" are among them */
     uint16_t text_len;
-    bool any, rest; /* among the children are such as begin with "+", and "#" */
     char text[];
 };
 
@@ -108,7 +107,7 @@ static void detach(struct router *r, struct router_node *node)
 
 static struct router_node *node_new(const void *text, size_t len)
 {
-    struct router_node *node = mem_alloc(sizeof(*node) + len);
+    struct router_node *node = mem_alloc(mem_size_with(struct router_node, text, len));
 
     node->text_len = (uint16_t)len;
     if (len)

@@ -337,7 +337,7 @@ void session_save_subscription(const struct subscription *sub)
 
 static struct subscription *add_subscription(struct session *s, struct bytes filter)
 {
-    struct subscription *sub = mem_alloc(sizeof(*sub) + filter.len + 1);
+    struct subscription *sub = mem_alloc(mem_size_with(struct subscription, filter, filter.len));
 
     sub->session = s;
     sub->filter_len = (uint16_t)filter.len;

@@ -79,8 +79,8 @@ struct conn {
     uint64_t deadline; /* of lingering, by the loop's clock */
     uint16_t pins;     /* handles and requests of libuv that refer to us */
     uint8_t state, due;
-    bool paused, dirty, above_high, delivering, farewell, eof;
-    bool taken; /* to be read by on_data: conn_take_input has given a part away, return at once */
+    bool paused : 1, dirty : 1, above_high : 1, delivering : 1, farewell : 1, eof : 1;
+    bool taken : 1; /* to be read by on_data: conn_take_input has given a part away, return at once */
 };
 
 /* What lies between a socket and its owner, from the socket on; NULL: left out. */
