@@ -236,21 +236,11 @@ static void on_identifier(void *arg, uint32_t no, uint16_t id)
         session_inbound_restore(s, id);
 }
 
-static void on_retained(void *arg, struct bytes topic, struct bytes record, uint64_t body_id,
-                        struct bytes body)
+static bool on_ledger(void *arg, uint64_t offset, struct bytes record, uint64_t body_id)
 {
     struct broker *b = arg;
-    struct bytes own = {body.len ? memcpy(mem_alloc(body.len), body.data, body.len) : NULL, body.len};
-    struct message *m = message_read(record, body_id ? &own : NULL);
 
-    if (!m) {
-        log_error("the retained message of %.*s cannot be read and is dropped", (int)topic.len, topic.data);
-        free((void *)(uintptr_t)own.data);
-        store_retained_remove(b->store, topic);
-        return;
-    }
-    m->body_id = body_id;
-    retain_restore(b->retain, m);
+    return retain_restore(b->retain, offset, record, body_id);
 }
 
 static void on_value(void *arg, const char *name, struct bytes value)
@@ -280,8 +270,7 @@ static void wake_restored(struct broker *b)
 
 int broker_load(struct broker *b, void (*value)(void *arg, const char *name, struct bytes value), void *arg)
 {
-    const struct store_visitor visitor = {b,          on_value, on_session, on_subscription, on_identifier,
-                                          on_retained};
+    const struct store_visitor visitor = {b, on_value, on_session, on_subscription, on_identifier, on_ledger};
 
     b->on_value = value;
     b->on_value_arg = arg;
@@ -292,9 +281,11 @@ int broker_load(struct broker *b, void (*value)(void *arg, const char *name, str
     free(b->loading);
     b->loading = NULL;
     b->loading_size = 0;
-    if (!err)
-        wake_restored(b);
-    return err;
+    if (err)
+        return err;
+    retain_restored(b->retain);
+    wake_restored(b);
+    return 0;
 }
 
 /* ---- what others may know ---- */

@@ -7,7 +7,19 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { FORMAT = 1, FLAG_RETAIN = 1, FLAG_PAYLOAD = 2, FLAG_EXPIRES = 4, MAX_ENCODERS = 16 };
+/* What a record's flags say is there; two bits of them are the QoS. */
+enum {
+    FORMAT = 2,
+    FLAG_RETAIN = 1,
+    FLAG_PAYLOAD = 2,
+    FLAG_EXPIRES = 4,
+    QOS_BIT = 3,
+    FLAG_BORN = 0x20,
+    FLAG_ENCODED = 0x40,
+    FLAG_PROPS = 0x80,
+    MAX_ENCODERS = 16,
+    OFFSET_LASTS_US = 20000,
+};
 
 static const struct message_encoder *encoders[MAX_ENCODERS];
 static size_t encoder_count;
@@ -46,7 +58,9 @@ static uint8_t *topic_place(struct message *m)
 
 static struct message *message_alloc(const struct message *like)
 {
-    struct message *m = mem_alloc(sizeof(*m) + 2 + like->topic.len + like->props.len + like->payload.len);
+    /* All of it is written below. */
+    struct message *m =
+        mem_resize(NULL, sizeof(*m) + 2 + like->topic.len + like->props.len + like->payload.len);
     uint8_t *at = topic_place(m);
 
     *m = *like;
@@ -151,77 +165,143 @@ size_t message_cost(const struct message *m)
     return sizeof(*m) + 2 + m->topic.len + m->props.len + m->payload.len + m->made_len;
 }
 
+/* When it was born by the wall clock; 0 while that is not set. In a burst the clocks are read once. */
+static int64_t born_wall(const struct message *m)
+{
+    static int64_t offset, read_us;
+    static bool set;
+
+    if (!set || m->born_us < read_us || m->born_us - read_us > OFFSET_LASTS_US) {
+        read_us = (int64_t)clock_boot_us();
+        set = clock_is_set();
+        offset = clock_offset_us();
+    }
+    return set ? m->born_us + offset : 0;
+}
+
 void message_write(struct buf *out, const struct message *m, bool with_payload)
 {
-    struct bytes encoder = m->encoder ? bytes_of(m->encoder->name) : (struct bytes){0};
-    bool set = clock_is_set();
+    int64_t born = born_wall(m);
+    bool set = born;
 
     buf_u8(out, FORMAT);
     buf_u8(out, (uint8_t)((m->retain ? FLAG_RETAIN : 0) | (with_payload ? FLAG_PAYLOAD : 0) |
-                          (m->expires ? FLAG_EXPIRES : 0)));
-    buf_u8(out, m->qos);
-    buf_u32(out, m->boot);
-    buf_u32(out, m->expiry_s);
-    buf_u64(out, set ? (uint64_t)(m->born_us + clock_offset_us()) : 0);
-    buf_u64(out, (uint64_t)m->born_us);
-    buf_u8(out, (uint8_t)encoder.len);
-    buf_append(out, encoder.data, encoder.len);
+                          (m->expires ? FLAG_EXPIRES : 0) | m->qos << QOS_BIT | (set ? FLAG_BORN : 0) |
+                          (m->encoder ? FLAG_ENCODED : 0) | (m->props.len ? FLAG_PROPS : 0)));
+    if (set)
+        buf_u64(out, (uint64_t)born);
+    if (m->expires)
+        buf_u32(out, m->expiry_s);
+    if (m->encoder) {
+        struct bytes name = bytes_of(m->encoder->name);
+        buf_u32(out, m->boot);
+        buf_u8(out, (uint8_t)name.len);
+        buf_append(out, name.data, name.len);
+    }
     buf_u16(out, (uint16_t)m->topic.len);
     buf_append(out, m->topic.data, m->topic.len);
-    buf_u32(out, (uint32_t)m->props.len);
-    buf_append(out, m->props.data, m->props.len);
+    if (m->props.len) {
+        buf_u32(out, (uint32_t)m->props.len);
+        buf_append(out, m->props.data, m->props.len);
+    }
     if (with_payload)
         buf_append(out, m->payload.data, m->payload.len);
 }
 
-/* born_wall_us 0: the clock was not set then, so its age is only known while the box has not been rebooted;
- * take it as new, which can make it live longer but never expire early. */
+/* born_wall_us not above 0: the clock was not set then, so its age is only known while the box has not been
+ * rebooted; take it as new, which can make it live longer but never expire early. */
 static void set_birth(struct message *m, int64_t born_wall_us)
 {
     int64_t now = (int64_t)clock_boot_us();
 
     m->born_us = now;
-    if (born_wall_us && clock_is_set())
+    if (born_wall_us > 0 && clock_is_set())
         m->born_us = born_wall_us - clock_offset_us();
     if (m->born_us > now)
         m->born_us = now;
     m->expired = m->expires && now - m->born_us >= life_us(m);
 }
 
+/* Its payload lies in body, which it takes over; a record for an encoder is copied. */
+static struct message *alloc_over(const struct message *like, struct bytes body)
+{
+    struct message with = *like, *m;
+    uint8_t *memory = (uint8_t *)(uintptr_t)body.data;
+
+    if (like->encoder)
+        with.payload = body;
+    m = message_alloc(&with);
+    if (like->encoder) {
+        free(memory);
+    } else {
+        m->payload = body;
+        m->made = memory;
+    }
+    return m;
+}
+
+/* As message_write makes it, all but the payload; false when it is not. */
+static bool read_head(struct cursor *c, struct message *like, uint8_t flags, int64_t *born_wall_us)
+{
+    struct bytes encoder = {0};
+
+    like->qos = flags >> QOS_BIT & 3;
+    like->retain = flags & FLAG_RETAIN;
+    like->expires = flags & FLAG_EXPIRES;
+    *born_wall_us = flags & FLAG_BORN ? (int64_t)cursor_u64(c) : 0;
+    like->expiry_s = like->expires ? cursor_u32(c) : 0;
+    if (flags & FLAG_ENCODED) {
+        like->boot = cursor_u32(c);
+        encoder = cursor_bytes(c, cursor_u8(c));
+    }
+    like->topic = cursor_bytes(c, cursor_u16(c));
+    like->props = flags & FLAG_PROPS ? cursor_bytes(c, cursor_u32(c)) : (struct bytes){0};
+    if (c->failed || like->qos > 2)
+        return false;
+    return !(flags & FLAG_ENCODED) || (like->encoder = find_encoder(encoder));
+}
+
+/* Before schema 2 of the store. */
+static bool read_head_1(struct cursor *c, struct message *like, uint8_t flags, int64_t *born_wall_us)
+{
+    like->retain = flags & FLAG_RETAIN;
+    like->qos = cursor_u8(c);
+    like->boot = cursor_u32(c);
+    like->expiry_s = cursor_u32(c);
+    like->expires = flags & FLAG_EXPIRES || like->expiry_s; /* the oldest have no flag */
+    *born_wall_us = (int64_t)cursor_u64(c);
+    cursor_u64(c); /* born_us of that run */
+    struct bytes encoder = cursor_bytes(c, cursor_u8(c));
+    like->topic = cursor_bytes(c, cursor_u16(c));
+    like->props = cursor_bytes(c, cursor_u32(c));
+    if (c->failed || like->qos > 2)
+        return false;
+    return !encoder.len || (like->encoder = find_encoder(encoder));
+}
+
+static bool (*const heads[])(struct cursor *c, struct message *like, uint8_t flags,
+                             int64_t *born_wall_us) = {NULL, read_head_1, read_head};
+
 struct message *message_read(struct bytes record, const struct bytes *body)
 {
     struct cursor c = cursor_of(record.data, record.len);
+    uint8_t format = cursor_u8(&c), flags = cursor_u8(&c);
     struct message like = {0};
+    int64_t born_wall_us;
 
-    if (cursor_u8(&c) != FORMAT)
-        return NULL;
-    uint8_t flags = cursor_u8(&c);
-    like.qos = cursor_u8(&c);
-    like.boot = cursor_u32(&c);
-    like.expiry_s = cursor_u32(&c);
-    int64_t born_wall_us = (int64_t)cursor_u64(&c);
-    cursor_u64(&c); /* born_us of that run */
-    struct bytes encoder = cursor_bytes(&c, cursor_u8(&c));
-    like.topic = cursor_bytes(&c, cursor_u16(&c));
-    like.props = cursor_bytes(&c, cursor_u32(&c));
-    if (c.failed || like.qos > 2)
-        return NULL;
-    like.retain = flags & FLAG_RETAIN;
-    like.expires = flags & FLAG_EXPIRES || like.expiry_s; /* older records have no flag */
-    if (encoder.len && !(like.encoder = find_encoder(encoder)))
+    if (format >= ARRAY_SIZE(heads) || !heads[format] || !heads[format](&c, &like, flags, &born_wall_us))
         return NULL;
     if (flags & FLAG_PAYLOAD)
         like.payload = cursor_bytes(&c, cursor_left(&c));
-    uint8_t *memory = body ? (uint8_t *)(uintptr_t)body->data : NULL;
-    if (body && like.encoder)
-        like.payload = *body;
-    struct message *m = message_alloc(&like);
-    if (body && !like.encoder) {
-        m->payload = *body;
-        m->made = memory;
-    } else {
-        free(memory);
-    }
+    struct message *m = body ? alloc_over(&like, *body) : message_alloc(&like);
     set_birth(m, born_wall_us);
     return m;
+}
+
+struct message *message_complete(struct message *m, struct bytes body)
+{
+    struct message *whole = alloc_over(m, body);
+
+    message_drop(m);
+    return whole;
 }

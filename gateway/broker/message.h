@@ -71,6 +71,8 @@ void message_write(struct buf *out, const struct message *m, bool with_payload);
 /* A kept message; body: NULL when the payload is in record. body's data is taken over (malloc). NULL when
  * record is not one. */
 struct message *message_read(struct bytes record, const struct bytes *body);
+/* m, which was read without its body, with it; both are taken over. */
+struct message *message_complete(struct message *m, struct bytes body);
 
 /* Encoders, by name. */
 void message_encoder_add(const struct message_encoder *e);

@@ -289,6 +289,7 @@ static void status_store(struct gateway *gw, cJSON *into)
     cJSON_AddNumberToObject(o, "free_bytes", (double)s.free_bytes);
     cJSON_AddNumberToObject(o, "open_bytes", (double)s.open_bytes);
     cJSON_AddNumberToObject(o, "rows_visited", (double)s.rows_visited);
+    cJSON_AddNumberToObject(o, "damaged", (double)s.damaged);
     cJSON_AddNumberToObject(o, "commit_us_last", (double)s.commit_us_last);
     cJSON_AddNumberToObject(o, "commit_us_most", (double)s.commit_us_most);
     cJSON_AddStringToObject(o, "state", s.last_error ? "failing" : "ok");

@@ -15,8 +15,8 @@ enum op_kind {
     OP_SUBSCRIPTION_REMOVE,
     OP_IDENTIFIER_PUT,
     OP_IDENTIFIER_REMOVE,
-    OP_RETAINED_PUT,
-    OP_RETAINED_REMOVE,
+    OP_LEDGER_PUT,
+    OP_LEDGER_TRIM,
     OP_QUEUE_PUT,
     OP_QUEUE_RELEASE,
     OP_QUEUE_REMOVE,
@@ -27,7 +27,8 @@ enum op_kind {
 struct op {
     enum op_kind kind;
     uint32_t no;
-    uint64_t seq, end; /* seq: also an identifier; end: OP_QUEUE_REMOVE alone */
+    uint64_t seq,
+        end; /* seq: also an identifier, an offset; end: of a removal, or the body that is dropped */
     uint32_t name_len, value_len;
     uint32_t body; /* 1 + index of its body in the batch; 0: none */
     uint32_t size; /* with all that stands behind it */

@@ -18,12 +18,18 @@ struct store_outcome {
     uint64_t bytes_written, file_bytes, wal_bytes, free_bytes;
 };
 
+struct store_loaded {
+    uint64_t visited; /* queue rows */
+    bool more;        /* removals were left over when the last process ended */
+    uint64_t ledger_end, damaged;
+};
+
 struct engine {
     const char *name;
     bool threaded;
     int (*open)(void **out, const struct store_config *config);
-    /* more: removals were left over when the last process ended. */
-    int (*load)(void *db, const struct store_visitor *visitor, uint64_t *visited, bool *more);
+    int (*load)(void *db, const struct store_visitor *visitor, struct store_loaded *into); /* all zeroes */
+    int (*body)(void *db, uint64_t id, struct bytes *out);                                 /* malloc'ed */
     /* Above all ids of bodies that are in use. Right after open. */
     uint64_t (*next_body)(void *db);
     /* b->tries > 0: the batch may be on disk already although it was told to have failed. Sets all of out,

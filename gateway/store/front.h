@@ -52,7 +52,7 @@ struct store {
     bool waiting; /* running has failed and waits for the retry timer */
     bool more, closing;
     store_ticket done_ticket;
-    uint64_t next_body;
+    uint64_t next_body, ledger_end;
     struct map lanes;
     struct lane *last_lane;
     struct list reads; /* whose callers still wait */

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 obj-y += gateway/store/batch.o
+obj-y += gateway/store/ledger.o
 obj-y += gateway/store/ops.o
 obj-y += gateway/store/read.o
 obj-y += gateway/store/store.o
 obj-y += gateway/store/store_memory.o
 obj-y += gateway/store/store_sqlite.o
 obj-y += gateway/store/store_sqlite_apply.o
+obj-y += gateway/store/store_sqlite_ledger.o
 obj-y += gateway/store/store_sqlite_load.o
 obj-y += gateway/store/store_sqlite_queue.o
+obj-y += gateway/store/store_sqlite_vfs.o
 obj-y += gateway/store/ballast.o

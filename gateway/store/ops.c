@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "store/front.h"
+#include "store/ledger.h"
 
 static const struct bytes nothing;
 
@@ -121,15 +122,24 @@ void store_identifier_remove(struct store *s, uint32_t no, uint16_t id)
     append(s, &(struct op){.kind = OP_IDENTIFIER_REMOVE, .no = no, .seq = id}, nothing, nothing, NULL);
 }
 
-void store_retained_put(struct store *s, struct bytes topic, struct bytes record,
-                        const struct store_body *body)
+uint64_t store_ledger_put(struct store *s, struct bytes record, const struct store_body *body,
+                          uint64_t dropped)
 {
-    append(s, &(struct op){.kind = OP_RETAINED_PUT}, topic, record, body);
+    uint64_t offset = s->ledger_end;
+
+    append(s, &(struct op){.kind = OP_LEDGER_PUT, .seq = offset, .end = dropped}, nothing, record, body);
+    s->ledger_end += ledger_size(&(struct ledger_record){body ? body->id : 0, record});
+    return offset;
 }
 
-void store_retained_remove(struct store *s, struct bytes topic)
+uint64_t store_ledger_end(const struct store *s)
 {
-    append(s, &(struct op){.kind = OP_RETAINED_REMOVE}, topic, nothing, NULL);
+    return s->ledger_end;
+}
+
+void store_ledger_trim(struct store *s, uint64_t offset)
+{
+    append(s, &(struct op){.kind = OP_LEDGER_TRIM, .seq = offset}, nothing, nothing, NULL);
 }
 
 void store_queue_put(struct store *s, uint32_t no, uint64_t seq, struct bytes record,

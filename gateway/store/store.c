@@ -323,6 +323,7 @@ static struct store *make_store(const struct engine *engine, uv_loop_t *loop,
     s->events = *events;
     s->commit = (struct job){.run = run_commit, .done = commit_done};
     s->open = &s->batches[0];
+    s->ledger_end = 1;
     batch_reset(s->open, 1);
     batch_reset(&s->batches[1], 0);
     list_init(&s->reads);
@@ -366,11 +367,21 @@ int store_open_memory(struct store **out, uv_loop_t *loop, const struct store_ev
 
 int store_load(struct store *s, const struct store_visitor *visitor)
 {
-    int err = s->engine->load(s->db, visitor, &s->stats.rows_visited, &s->more);
+    struct store_loaded loaded = {0};
+    int err = s->engine->load(s->db, visitor, &loaded);
 
+    s->stats.rows_visited = loaded.visited;
+    s->stats.damaged = loaded.damaged;
+    s->ledger_end = loaded.ledger_end;
+    s->more = loaded.more;
     if (s->more)
         store_begin_linger(s);
     return err;
+}
+
+int store_body_get(struct store *s, uint64_t id, struct bytes *out)
+{
+    return s->engine->body(s->db, id, out);
 }
 
 /* Twice: what else comes again sees in between that the end has come. */

@@ -4,7 +4,7 @@
  * thread as one transaction, unless one is still running (then the batch goes on filling: group commit
  * without a timer). When the batch is on disk its ticket is done, on_commit is called from the loop, and what
  * was held for it may leave. The store knows numbers and bytes, not MQTT: sessions, their queues, sets of
- * 16-bit identifiers, retained messages by topic, and small named values. Two makers: store_sqlite,
+ * 16-bit identifiers, a ledger of records, and small named values. Two makers: store_sqlite,
  * store_memory (for tests: all tickets are done at once, nothing survives). All calls from the loop's thread;
  * callbacks arrive there. */
 #ifndef SLUICE_STORE_STORE_H
@@ -32,8 +32,8 @@ struct store_body {
     void (*release)(void *owner);
 };
 
-/* What store_load tells, in this order of kinds: every value, session, subscription, identifier, retained
- * message. Bytes live only during the call. */
+/* What store_load tells, in this order of kinds: every value, session, subscription, identifier, record of
+ * the ledger. Bytes live only during the call. */
 struct store_visitor {
     void *arg;
     void (*on_value)(void *arg, const char *name, struct bytes value);
@@ -44,8 +44,9 @@ struct store_visitor {
                        uint64_t bytes, bool dead);
     void (*on_subscription)(void *arg, uint32_t no, struct bytes filter, struct bytes record);
     void (*on_identifier)(void *arg, uint32_t no, uint16_t id);
-    void (*on_retained)(void *arg, struct bytes topic, struct bytes record, uint64_t body_id,
-                        struct bytes body);
+    /* In the order in which they were put, also those that mean nothing any more: what body_id names may be
+     * gone, store_body_get tells. False: it cannot be read, and is counted as damaged. */
+    bool (*on_ledger)(void *arg, uint64_t offset, struct bytes record, uint64_t body_id);
 };
 
 /* One queue row read back. released: store_queue_release was called for it (its record is then empty). */
@@ -64,6 +65,7 @@ struct store_stats {
     uint64_t file_bytes, wal_bytes, free_bytes; /* sizes now; room on the file system */
     uint64_t open_bytes;                        /* of the open batch */
     uint64_t rows_visited;                      /* queue rows that store_load looked at */
+    uint64_t damaged;                           /* records of the ledger that store_load could not read */
     uint64_t commit_us_last, commit_us_most;
     int last_error;            /* -E… of the failure that lasts, 0 when all is well */
     uint64_t failing_since_us; /* CLOCK_BOOTTIME; 0: all is well */
@@ -95,6 +97,8 @@ int store_open_memory(struct store **out, uv_loop_t *loop, const struct store_ev
 
 /* Once, after opening and before any operation; blocks. Visits at most 2,048 queue rows a session. */
 int store_load(struct store *s, const struct store_visitor *visitor);
+/* A body that the ledger names, malloc'ed, or -E…. Blocks: between store_load and the first store_submit. */
+int store_body_get(struct store *s, uint64_t id, struct bytes *out);
 
 /* Commits all, blocking (at most timeout_ms; -ETIMEDOUT says that something is lost), ends the thread. Then,
  * while the loop runs, its handles close; store_closed() tells when; then store_free(). */
@@ -129,9 +133,16 @@ void store_subscription_put(struct store *s, uint32_t no, struct bytes filter, s
 void store_subscription_remove(struct store *s, uint32_t no, struct bytes filter);
 void store_identifier_put(struct store *s, uint32_t no, uint16_t id);
 void store_identifier_remove(struct store *s, uint32_t no, uint16_t id);
-void store_retained_put(struct store *s, struct bytes topic, struct bytes record,
-                        const struct store_body *body);
-void store_retained_remove(struct store *s, struct bytes topic);
+
+/* The ledger: records of at most 2^31 - 1 bytes, packed into few rows. dropped: the body of a record that
+ * means nothing from now on, 0: none; it may be the one that this record names again. Returns the offset,
+ * never 0, which rises. Who puts also trims. */
+uint64_t store_ledger_put(struct store *s, struct bytes record, const struct store_body *body,
+                          uint64_t dropped);
+/* The offset of the next record. */
+uint64_t store_ledger_end(const struct store *s);
+/* Takes away what is below offset, oldest first, but for what shares a row with something that stays. */
+void store_ledger_trim(struct store *s, uint64_t offset);
 
 /* Queues. seq rises by one for each row of a session, below 2^40. The record of a row is kept with it. */
 void store_queue_put(struct store *s, uint32_t no, uint64_t seq, struct bytes record,

@@ -173,13 +173,20 @@ static int memory_open(void **out, const struct store_config *config)
     return 0;
 }
 
-static int memory_load(void *db, const struct store_visitor *visitor, uint64_t *visited, bool *more)
+static int memory_load(void *db, const struct store_visitor *visitor, struct store_loaded *into)
 {
     (void)db;
     (void)visitor;
-    *visited = 0;
-    *more = false;
+    into->ledger_end = 1;
     return 0;
+}
+
+static int memory_body(void *db, uint64_t id, struct bytes *out)
+{
+    (void)db;
+    (void)id;
+    (void)out;
+    return -ENOENT;
 }
 
 static uint64_t memory_next_body(void *db)
@@ -215,6 +222,7 @@ const struct engine engine_memory = {
     .threaded = false,
     .open = memory_open,
     .load = memory_load,
+    .body = memory_body,
     .next_body = memory_next_body,
     .apply = memory_apply,
     .after = memory_after,

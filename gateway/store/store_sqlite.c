@@ -16,29 +16,35 @@
 #include "base/mem.h"
 #include "store/ballast.h"
 
-enum { SCHEMA = 1, APPLICATION = 0x534c5543 /* "SLUC" */, LOOK_EVERY_US = 1000000 };
+enum { SCHEMA = 2, APPLICATION = 0x534c5543 /* "SLUC" */, LOOK_EVERY_US = 1000000 };
 
 static const char db_name[] = "sluice.db", wal_name[] = "sluice.db-wal", note_name[] = "sluice.db-damaged";
 
 /* upgrades[n] makes schema n + 1 of schema n; an empty file is schema 0. */
-static const char *const upgrades[SCHEMA] = {
-    "CREATE TABLE value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE session(no INTEGER PRIMARY KEY, record BLOB NOT NULL, dead INTEGER NOT NULL DEFAULT 0);"
-    "CREATE TABLE subscription(no INTEGER NOT NULL, filter TEXT NOT NULL, record BLOB NOT NULL,"
-    " PRIMARY KEY(no, filter)) WITHOUT ROWID;"
-    /* no << 16 | identifier */
-    "CREATE TABLE identifier(id INTEGER PRIMARY KEY);"
-    "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER)"
-    " WITHOUT ROWID;"
-    /* no << 40 | seq; a released row has no record */
-    "CREATE TABLE queue(id INTEGER PRIMARY KEY, record BLOB, body INTEGER, size INTEGER);"
-    /* no << 30 | seq >> 10 */
-    "CREATE TABLE segment(id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);"
-    "CREATE TABLE removal(id INTEGER PRIMARY KEY, no INTEGER NOT NULL, first INTEGER NOT NULL,"
-    " end INTEGER NOT NULL);"
-    "CREATE TABLE body(id INTEGER PRIMARY KEY, uses INTEGER NOT NULL, size INTEGER NOT NULL);"
-    /* body << 16 | number of the piece */
-    "CREATE TABLE piece(id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+static const struct {
+    const char *sql;
+    int (*move)(struct sqlite_db *db); /* what it takes over; NULL: nothing */
+} upgrades[SCHEMA] = {
+    {"CREATE TABLE value(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+     "CREATE TABLE session(no INTEGER PRIMARY KEY, record BLOB NOT NULL, dead INTEGER NOT NULL DEFAULT 0);"
+     "CREATE TABLE subscription(no INTEGER NOT NULL, filter TEXT NOT NULL, record BLOB NOT NULL,"
+     " PRIMARY KEY(no, filter)) WITHOUT ROWID;"
+     /* no << 16 | identifier */
+     "CREATE TABLE identifier(id INTEGER PRIMARY KEY);"
+     "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER)"
+     " WITHOUT ROWID;"
+     /* no << 40 | seq; a released row has no record */
+     "CREATE TABLE queue(id INTEGER PRIMARY KEY, record BLOB, body INTEGER, size INTEGER);"
+     /* no << 30 | seq >> 10 */
+     "CREATE TABLE segment(id INTEGER PRIMARY KEY, bytes INTEGER NOT NULL);"
+     "CREATE TABLE removal(id INTEGER PRIMARY KEY, no INTEGER NOT NULL, first INTEGER NOT NULL,"
+     " end INTEGER NOT NULL);"
+     "CREATE TABLE body(id INTEGER PRIMARY KEY, uses INTEGER NOT NULL, size INTEGER NOT NULL);"
+     /* body << 16 | number of the piece */
+     "CREATE TABLE piece(id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+     NULL},
+    /* offset of the first record */
+    {"CREATE TABLE ledger(id INTEGER PRIMARY KEY, data BLOB NOT NULL)", ledger_from_retained},
 };
 
 static const char *const texts[STATEMENTS] = {
@@ -61,10 +67,10 @@ static const char *const texts[STATEMENTS] = {
     [ST_IDENTIFIER_PUT] = "INSERT OR IGNORE INTO identifier VALUES(?)",
     [ST_IDENTIFIER_REMOVE] = "DELETE FROM identifier WHERE id = ?",
     [ST_IDENTIFIERS_PURGE] = "DELETE FROM identifier WHERE id >= ? AND id < ?",
-    [ST_RETAINED_BODY] = "SELECT body FROM retained WHERE topic = ?",
-    [ST_RETAINED_PUT] = "INSERT INTO retained VALUES(?, ?, ?, ?) ON CONFLICT(topic) DO UPDATE SET"
-                        " record = excluded.record, body = excluded.body, size = excluded.size",
-    [ST_RETAINED_REMOVE] = "DELETE FROM retained WHERE topic = ?",
+    [ST_LEDGER_PUT] = "INSERT INTO ledger VALUES(?, ?)",
+    [ST_LEDGER_TRIM] = "DELETE FROM ledger WHERE id < (SELECT max(id) FROM ledger WHERE id <= ?)",
+    [ST_LEDGER_NEXT] = "SELECT id FROM ledger WHERE id > ? ORDER BY id LIMIT 1",
+    [ST_LEDGER_READ] = "SELECT data FROM ledger WHERE id = ?",
     [ST_QUEUE_PUT] = "INSERT INTO queue VALUES(?, ?, ?, ?)",
     [ST_QUEUE_PUT_AGAIN] = "INSERT OR IGNORE INTO queue VALUES(?, ?, ?, ?)",
     [ST_QUEUE_ROW] = "SELECT ifnull(length(record), 0) + ifnull(size, 0), body FROM queue WHERE id = ?",
@@ -192,10 +198,10 @@ int64_t db_number(struct sqlite_db *db, const char *sql, int *rc)
     int64_t number = 0;
 
     *rc = sqlite3_prepare_v2(db->handle, sql, -1, &st, NULL);
-    if (!*rc && (*rc = sqlite3_step(st)) == SQLITE_ROW) {
+    if (!*rc && (*rc = sqlite3_step(st)) == SQLITE_ROW)
         number = sqlite3_column_int64(st, 0);
+    if (*rc == SQLITE_ROW || *rc == SQLITE_DONE)
         *rc = SQLITE_OK;
-    }
     sqlite3_finalize(st);
     return number;
 }
@@ -251,8 +257,11 @@ static int upgrade(struct sqlite_db *db, int64_t version)
     char mark[96];
     int rc = exec(db, "BEGIN IMMEDIATE");
 
-    for (int64_t v = version; v < SCHEMA && !rc; v++)
-        rc = exec(db, upgrades[v]);
+    for (int64_t v = version; v < SCHEMA && !rc; v++) {
+        rc = exec(db, upgrades[v].sql);
+        if (!rc && upgrades[v].move)
+            rc = upgrades[v].move(db);
+    }
     snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION,
              SCHEMA);
     return rc ? rc : exec(db, mark);
@@ -275,7 +284,7 @@ static int open_handle(struct sqlite_db *db)
     if (fd < 0)
         return SQLITE_CANTOPEN;
     close(fd);
-    int rc = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, vfs_name());
     if (!rc)
         sqlite3_extended_result_codes(db->handle, 1);
     return rc ? rc : set_up(db);
@@ -468,6 +477,7 @@ static void sqlite_close(void *arg)
     }
     map_free(&db->queues);
     free(db->removals);
+    buf_free(&db->ledger.row);
     free(db->backup.part);
     free(db->dir);
     free(db->path);
@@ -558,6 +568,7 @@ const struct engine engine_sqlite = {
     .threaded = true,
     .open = sqlite_open,
     .load = db_load,
+    .body = db_body,
     .next_body = sqlite_next_body,
     .apply = db_apply,
     .after = sqlite_after,

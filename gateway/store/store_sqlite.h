@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The inside of the SQLite engine, shared by its files: store_sqlite.c (opening, schema, moving aside,
- * closing), store_sqlite_apply.c (a batch as a transaction), store_sqlite_queue.c (queue rows and bodies) and
- * store_sqlite_load.c (loading, reading, backup). Results are SQLite's codes; the engine's own functions turn
- * them into -E….
+ * closing), store_sqlite_apply.c (a batch as a transaction), store_sqlite_queue.c (queue rows and bodies),
+ * store_sqlite_ledger.c and store_sqlite_load.c (loading, reading, backup). Results are SQLite's codes; the
+ * engine's own functions turn them into -E….
  *
  * A queue row's key is session << 40 | seq. 1,024 sequences are a segment. The bytes of a segment are
  * recorded when the first row of the next one is put; after a start only the rows of the oldest segment,
@@ -50,9 +50,10 @@ enum statement {
     ST_IDENTIFIER_PUT,
     ST_IDENTIFIER_REMOVE,
     ST_IDENTIFIERS_PURGE,
-    ST_RETAINED_BODY,
-    ST_RETAINED_PUT,
-    ST_RETAINED_REMOVE,
+    ST_LEDGER_PUT,
+    ST_LEDGER_TRIM,
+    ST_LEDGER_NEXT,
+    ST_LEDGER_READ,
     ST_QUEUE_PUT,
     ST_QUEUE_PUT_AGAIN,
     ST_QUEUE_ROW,
@@ -120,6 +121,12 @@ struct sqlite_db {
     int64_t next_removal;
     unsigned budget; /* rows that this transaction may still remove */
     struct store_outcome *out;
+    struct {
+        struct buf row; /* is being filled; its key */
+        uint64_t key;
+        uint64_t there; /* what is below it was put by an earlier try */
+        bool alone;     /* a row for each record */
+    } ledger;
 
     uint64_t ballast;
     bool ballast_there, damaged;
@@ -169,6 +176,10 @@ struct bytes db_bytes(sqlite3_stmt *st, int column);
 /* Leaves a note for the next start to look at every page. */
 void db_note_damage(struct sqlite_db *db);
 
+/* store_sqlite_vfs.c */
+/* Of the way to the disk that the database is opened with. */
+const char *vfs_name(void);
+
 /* store_sqlite_apply.c */
 void db_apply(void *arg, const struct batch *b, struct store_outcome *out);
 
@@ -187,8 +198,19 @@ uint64_t removals_skip(const struct sqlite_db *db, uint32_t no, uint64_t seq);
 int body_add(struct sqlite_db *db, const struct store_body *body);
 int body_drop(struct sqlite_db *db, int64_t id);
 
+/* store_sqlite_ledger.c */
+#define LEDGER_END "SELECT id + length(data) FROM ledger ORDER BY id DESC LIMIT 1"
+/* At the begin of a transaction. again: what it does may be there already. */
+int ledger_begin(struct sqlite_db *db, bool again, bool alone);
+int ledger_put(struct sqlite_db *db, const struct batch *b, const struct op *op);
+int ledger_trim(struct sqlite_db *db, uint64_t before);
+int ledger_flush(struct sqlite_db *db);
+int ledger_load(struct sqlite_db *db, const struct store_visitor *visitor, struct store_loaded *into);
+int ledger_from_retained(struct sqlite_db *db);
+
 /* store_sqlite_load.c */
-int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited, bool *more);
+int db_load(void *arg, const struct store_visitor *visitor, struct store_loaded *into);
+int db_body(void *arg, uint64_t id, struct bytes *out);
 /* Reads every small table, to see whether it can be read. */
 int db_check(struct sqlite_db *db);
 int db_read(void *arg, uint32_t no, uint64_t first, bool (*on_row)(void *arg, const struct store_row *row),

@@ -19,8 +19,8 @@ static const char *const kind_names[OP_KINDS] = {
     [OP_SUBSCRIPTION_REMOVE] = "end of subscription",
     [OP_IDENTIFIER_PUT] = "identifier",
     [OP_IDENTIFIER_REMOVE] = "end of identifier",
-    [OP_RETAINED_PUT] = "retained message",
-    [OP_RETAINED_REMOVE] = "removal of retained message",
+    [OP_LEDGER_PUT] = "retained message",
+    [OP_LEDGER_TRIM] = "removal of old retained messages",
     [OP_QUEUE_PUT] = "queued message",
     [OP_QUEUE_RELEASE] = "release of queued message",
     [OP_QUEUE_REMOVE] = "removal of queued messages",
@@ -64,55 +64,6 @@ static int change_identifier(struct sqlite_db *db, const struct op *op)
     return db_run(db, which);
 }
 
-/* The body that a topic's message has now; 0: none. */
-static int retained_body(struct sqlite_db *db, struct bytes topic, int64_t *id)
-{
-    sqlite3_stmt *st = db->st[ST_RETAINED_BODY];
-
-    *id = 0;
-    db_bind_text(st, 1, topic);
-    int rc = sqlite3_step(st);
-    if (rc == SQLITE_ROW) {
-        *id = sqlite3_column_int64(st, 0);
-        rc = SQLITE_DONE;
-    }
-    sqlite3_reset(st);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-static int write_retained(struct sqlite_db *db, const struct op *op, const struct store_body *body)
-{
-    sqlite3_stmt *st = db->st[ST_RETAINED_PUT];
-
-    db_bind_text(st, 1, op_name(op));
-    db_bind(st, 2, op_value(op));
-    sqlite3_bind_null(st, 3);
-    sqlite3_bind_null(st, 4);
-    if (body) {
-        sqlite3_bind_int64(st, 3, (int64_t)body->id);
-        sqlite3_bind_int64(st, 4, (int64_t)body->data.len);
-    }
-    return db_run(db, ST_RETAINED_PUT);
-}
-
-static int change_retained(struct sqlite_db *db, const struct batch *b, const struct op *op)
-{
-    const struct store_body *body = op_body(b, op);
-    int64_t old;
-    int rc = retained_body(db, op_name(op), &old);
-
-    /* The new one first: when both are the same it must not go in between. */
-    if (!rc && body)
-        rc = body_add(db, body);
-    if (!rc && op->kind == OP_RETAINED_PUT)
-        rc = write_retained(db, op, body);
-    if (!rc && op->kind == OP_RETAINED_REMOVE) {
-        db_bind_text(db->st[ST_RETAINED_REMOVE], 1, op_name(op));
-        rc = db_run(db, ST_RETAINED_REMOVE);
-    }
-    return rc || !old ? rc : body_drop(db, old);
-}
-
 static int apply_op(struct sqlite_db *db, const struct batch *b, const struct op *op)
 {
     switch (op->kind) {
@@ -128,9 +79,10 @@ static int apply_op(struct sqlite_db *db, const struct batch *b, const struct op
     case OP_IDENTIFIER_PUT:
     case OP_IDENTIFIER_REMOVE:
         return change_identifier(db, op);
-    case OP_RETAINED_PUT:
-    case OP_RETAINED_REMOVE:
-        return change_retained(db, b, op);
+    case OP_LEDGER_PUT:
+        return ledger_put(db, b, op);
+    case OP_LEDGER_TRIM:
+        return ledger_trim(db, op->seq);
     case OP_QUEUE_PUT:
         return queue_put(db, b, op);
     case OP_QUEUE_RELEASE:
@@ -150,7 +102,7 @@ static int apply_op(struct sqlite_db *db, const struct batch *b, const struct op
 static bool refused(const struct op *op, int rc)
 {
     bool takes_away = op->kind == OP_QUEUE_REMOVE || op->kind == OP_QUEUE_RELEASE ||
-                      op->kind == OP_SESSION_PURGE || op->kind == OP_RETAINED_REMOVE ||
+                      op->kind == OP_SESSION_PURGE || op->kind == OP_LEDGER_TRIM ||
                       op->kind == OP_SUBSCRIPTION_REMOVE || op->kind == OP_IDENTIFIER_REMOVE;
 
     switch (rc & 0xff) {
@@ -208,10 +160,14 @@ static int apply_all(struct sqlite_db *db, const struct batch *b, bool alone, bo
     int rc = db_run(db, ST_BEGIN);
 
     *was_refused = false;
+    if (!rc)
+        rc = ledger_begin(db, b->tries > 0, alone);
     for (const struct op *op = batch_first(b); op && !rc; op = batch_next(b, op)) {
         rc = alone ? apply_alone(db, b, op) : apply_op(db, b, op);
         *was_refused = rc && refused(op, rc);
     }
+    if (!rc)
+        rc = ledger_flush(db);
     if (!rc)
         rc = removals_go_on(db);
     return rc ? rc : db_run(db, ST_COMMIT);

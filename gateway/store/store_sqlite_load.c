@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "store/store_sqlite.h"
 
-enum { BACKUP_PAGES = 256 };
+enum { BACKUP_PAGES = 256, BODY_MOST = 1 << 30 /* MQTT's largest packet is a quarter of it */ };
 
 /* --- bodies and rows --- */
 
@@ -18,10 +18,12 @@ enum { BACKUP_PAGES = 256 };
 static int read_body(struct sqlite_db *db, uint64_t id, uint64_t size, struct bytes *out)
 {
     sqlite3_stmt *st = db->st[ST_BODY_READ];
-    uint8_t *data = mem_alloc(size);
     uint64_t at = 0;
     int rc;
 
+    if (size > BODY_MOST)
+        return SQLITE_CORRUPT;
+    uint8_t *data = mem_alloc(size);
     sqlite3_bind_int64(st, 1, (int64_t)(id << PIECE_BITS));
     sqlite3_bind_int64(st, 2, (int64_t)((id + 1) << PIECE_BITS));
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -38,6 +40,29 @@ static int read_body(struct sqlite_db *db, uint64_t id, uint64_t size, struct by
     }
     free(data);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_CORRUPT : rc;
+}
+
+int db_body(void *arg, uint64_t id, struct bytes *out)
+{
+    struct sqlite_db *db = arg;
+    sqlite3_stmt *st = db->st[ST_BODY_USE];
+    int64_t size = 0;
+    int rc = db_ensure_open(db);
+
+    if (rc)
+        return db_error(rc, db->handle);
+    sqlite3_bind_int64(st, 1, (int64_t)id);
+    rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        size = sqlite3_column_int64(st, 1);
+    sqlite3_reset(st);
+    if (rc == SQLITE_ROW)
+        rc = read_body(db, id, (uint64_t)size, out);
+    else if (rc == SQLITE_DONE)
+        return -ENOENT;
+    if ((rc & 0xff) == SQLITE_CORRUPT)
+        db_note_damage(db);
+    return rc ? db_error(rc, db->handle) : 0;
 }
 
 /* Columns: key, record, body, size. */
@@ -313,24 +338,6 @@ static int load_identifier(struct sqlite_db *db, sqlite3_stmt *st, const struct 
     return SQLITE_OK;
 }
 
-static int load_retained(struct sqlite_db *db, sqlite3_stmt *st, const struct store_visitor *v,
-                         uint64_t *visited)
-{
-    uint64_t id = (uint64_t)sqlite3_column_int64(st, 2);
-    struct bytes body = {0};
-    int rc = id ? read_body(db, id, (uint64_t)sqlite3_column_int64(st, 3), &body) : SQLITE_OK;
-
-    (void)visited;
-    if (rc == SQLITE_CORRUPT) {
-        log_error("store: a retained message is damaged; it is left out");
-        return SQLITE_OK;
-    }
-    if (!rc)
-        v->on_retained(v->arg, db_bytes(st, 0), db_bytes(st, 1), id, body);
-    free((void *)(uintptr_t)body.data);
-    return rc;
-}
-
 typedef int load_row(struct sqlite_db *db, sqlite3_stmt *st, const struct store_visitor *v,
                      uint64_t *visited);
 
@@ -342,7 +349,6 @@ static const struct {
     {"SELECT no, record, dead FROM session", load_session},
     {"SELECT no, filter, record FROM subscription", load_subscription},
     {"SELECT id FROM identifier", load_identifier},
-    {"SELECT topic, record, body, size FROM retained", load_retained},
 };
 
 /* visitor NULL: only reads. */
@@ -369,18 +375,21 @@ int db_check(struct sqlite_db *db)
 
     for (size_t i = 0; i < ARRAY_SIZE(tables) && !rc; i++)
         rc = each_row(db, i, NULL, NULL);
+    if (!rc)
+        db_number(db, "SELECT count(*) FROM ledger", &rc);
     return rc;
 }
 
-int db_load(void *arg, const struct store_visitor *visitor, uint64_t *visited, bool *more)
+int db_load(void *arg, const struct store_visitor *visitor, struct store_loaded *into)
 {
     struct sqlite_db *db = arg;
     int rc = db_ensure_open(db);
 
-    *visited = 0;
-    *more = db->removal_count > 0;
+    into->more = db->removal_count > 0;
     for (size_t i = 0; i < ARRAY_SIZE(tables) && !rc; i++)
-        rc = each_row(db, i, visitor, visited);
+        rc = each_row(db, i, visitor, &into->visited);
+    if (!rc)
+        rc = ledger_load(db, visitor, into);
     if (rc)
         log_error("store: cannot read %s: %s", db->path, sqlite3_errmsg(db->handle));
     return rc ? db_error(rc, db->handle) : 0;

@@ -5,6 +5,7 @@ is killed with -9 at random moments. Acknowledged and lost: 0. QoS 2 repeated: 0
 SLUICE_KILLS says how often (make soak: 2,000), SLUICE_SEED repeats a run. The control stops it cleanly instead."""
 import os
 import random
+import sqlite3
 import struct
 import threading
 import time
@@ -211,6 +212,72 @@ def test_killed(tmp_path):
 
 def test_control_stopped_cleanly(tmp_path):
     harness(tmp_path, min(KILLS, 15), False, SEED)
+
+
+def retain_until_killed(port, values, acknowledged, dice):
+    """Publishes to topics at random, 20 on their way; what was acknowledged stays in the order of each topic."""
+    c = raw.client(port, "r", clean=True, keepalive=0)
+    waiting, pid = {}, 0
+    try:
+        while True:
+            while len(waiting) < 20:
+                pid = pid % 65535 + 1
+                topic = f"r/{dice.randrange(300)}"
+                values[topic] = values.get(topic, 0) + 1
+                waiting[pid] = topic, values[topic]
+                payload = b"" if values[topic] % 7 == 0 else str(values[topic]).encode() + b" " * dice.choice((10, 900, 6000))
+                c.send(raw.publish(topic, payload, 1, pid, retain=True))
+            p = c.read()
+            if p is None:
+                return
+            topic, value = waiting.pop(p.pid)
+            acknowledged[topic] = value
+    except OSError:
+        pass
+    finally:
+        c.close()
+
+
+def retained_now(port):
+    c = raw.client(port, "look", clean=True, keepalive=0)
+    c.send(raw.subscribe(1, ("r/#", 0)), raw.publish("r/end", b"", 0, None))
+    found = {}
+    while True:
+        p = c.read()
+        if p.kind == raw.PUBLISH and p.topic == "r/end":
+            break
+        if p.kind == raw.PUBLISH:
+            assert p.topic not in found
+            found[p.topic] = int(p.payload)
+    c.close()
+    return found
+
+
+def test_retained_messages_of_a_killed_daemon(tmp_path):
+    """The ledger that they are in goes round many times: after each kill every topic has the last value that was
+    acknowledged, or a later one."""
+    dice = random.Random(SEED)
+    print(f"seed {SEED}")
+    d = Sluiced(tmp_path, 'limits = { reader_backlog = "16M"; };').start()  # all come before what is published next
+    values, acknowledged, moved = {}, {}, 0
+    for _ in range(max(10, KILLS // 5)):
+        work = threading.Thread(target=retain_until_killed, args=(d.port, values, acknowledged, dice))
+        work.start()
+        time.sleep(dice.uniform(0.1, 0.6))
+        d.kill()
+        work.join(20)
+        assert not work.is_alive()
+        d.start()
+        found = retained_now(d.port)
+        for topic, value in acknowledged.items():
+            now = found.get(topic)
+            later = [v for v in range(value, values[topic] + 1)]
+            assert now in later or (now is None and any(v % 7 == 0 for v in later)), f"{topic}: {value} became {now}; seed {SEED}"
+            assert now is None or now % 7
+    assert d.stop() == 0, d.log()
+    db = sqlite3.connect(tmp_path / "state/sluice.db")
+    assert db.execute("SELECT min(id) FROM ledger").fetchone()[0] > 1, "the ledger never moved"
+    db.close()
 
 
 def test_harness_sees_a_loss():

@@ -50,4 +50,5 @@ test-obj-$(and $(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += tests/unit/field_world.o
 test-y += test_acl
 test-y += test_places
 test-$(CONFIG_TOKENS) += test_jwt
+test-y += test_retain
 test-y += test_router

@@ -19,8 +19,8 @@ static void everything_is_there_after_a_restart(void **state)
     store_subscription_put(f->s, 3, bytes_of("b"), bytes_of("q0"));
     store_identifier_put(f->s, 3, 65535);
     store_identifier_put(f->s, 3, 1);
-    store_retained_put(f->s, bytes_of("t/1"), bytes_of("one"), NULL);
-    store_retained_put(f->s, bytes_of("t/2"), bytes_of("two"), NULL);
+    assert_int_equal(store_ledger_put(f->s, bytes_of("one"), NULL, 0), 1);
+    assert_int_equal(store_ledger_put(f->s, bytes_of("two"), NULL, 0), 8);
     fix_put(f, 3, 10);
     fix_put(f, 3, 11);
     fix_settle(f);
@@ -30,8 +30,7 @@ static void everything_is_there_after_a_restart(void **state)
     store_subscription_put(f->s, 4, bytes_of("c"), bytes_of(""));
     store_subscription_remove(f->s, 3, bytes_of("a/#"));
     store_identifier_remove(f->s, 3, 1);
-    store_retained_put(f->s, bytes_of("t/1"), bytes_of("uno"), NULL);
-    store_retained_remove(f->s, bytes_of("t/2"));
+    store_ledger_put(f->s, bytes_of("three"), NULL, 0);
     fix_reopen(f);
     assert_string_equal(f->loaded.data, "value boot=7\n"
                                         "session 3 'three' 10..12 8\n"
@@ -39,7 +38,10 @@ static void everything_is_there_after_a_restart(void **state)
                                         "subscription 3 b 'q2'\n"
                                         "subscription 4 c ''\n"
                                         "identifier 3 65535\n"
-                                        "retained t/1 'uno' 0\n");
+                                        "ledger 'one' 0\n"
+                                        "ledger 'two' 0\n"
+                                        "ledger 'three' 0\n");
+    assert_int_equal(store_ledger_end(f->s), 24);
     fix_read(f, 3, 0, 10, 1000);
     fix_expect(f, 3, 10, 12);
 }
@@ -232,13 +234,18 @@ static void bodies_are_counted_across_restarts(void **state)
     store_queue_put(f->s, 1, 0, bytes_of("r"), &one);
     store_queue_put(f->s, 2, 0, bytes_of("r"), &one);
     store_queue_put(f->s, 2, 1, bytes_of("r"), &two);
-    store_retained_put(f->s, bytes_of("t"), bytes_of("r"), &one);
-    store_retained_put(f->s, bytes_of("u"), bytes_of("r"), &three);
+    store_ledger_put(f->s, bytes_of("t"), &one, 0);
+    store_ledger_put(f->s, bytes_of("u"), &three, 0);
     fix_reopen(f);
     assert_string_equal(f->loaded.data, "session 1 '' 0..1 150001\n"
                                         "session 2 '' 0..2 215538\n"
-                                        "retained t 'r' body 150000\n"
-                                        "retained u 'r' body 1\n");
+                                        "ledger 't' 1\n"
+                                        "ledger 'u' 3\n");
+    struct bytes back;
+    assert_int_equal(store_body_get(f->s, one.id, &back), 0);
+    assert_true(bytes_equal(back, one.data));
+    free((void *)(uintptr_t)back.data);
+    assert_int_equal(store_body_get(f->s, 99, &back), -ENOENT);
     assert_true(store_next_body(f->s) > three.id);
     fix_close(f);
     assert_int_equal(fix_ask(f, "SELECT count(*) FROM piece"), 3 + 1 + 1);
@@ -246,20 +253,98 @@ static void bodies_are_counted_across_restarts(void **state)
     assert_int_equal(fix_open(f, false), 0);
     store_queue_remove(f->s, 1, 0, 1);
     store_queue_release(f->s, 2, 0);
-    store_retained_put(f->s, bytes_of("u"), bytes_of("r"), &three);
+    store_ledger_put(f->s, bytes_of("u"), &three, three.id);
     fix_settle(f);
-    store_retained_put(f->s, bytes_of("t"), bytes_of("r"), &three);
+    store_ledger_put(f->s, bytes_of("t"), &three, one.id);
     fix_reopen(f);
     assert_string_equal(f->loaded.data, "session 1 '' 0..0 0\n"
                                         "session 2 '' 0..2 65537\n"
-                                        "retained t 'r' body 1\n"
-                                        "retained u 'r' body 1\n");
+                                        "ledger 't' 1\n"
+                                        "ledger 'u' 3\n"
+                                        "ledger 'u' 3\n"
+                                        "ledger 't' 3\n");
     store_session_purge(f->s, 2);
-    store_retained_remove(f->s, bytes_of("t"));
+    store_ledger_put(f->s, bytes_of("-t"), NULL, three.id);
     fix_close(f);
     assert_int_equal(fix_ask(f, "SELECT uses FROM body"), 1);
     assert_int_equal(fix_ask(f, "SELECT count(*) FROM piece"), 1);
     free(data);
+}
+
+/* --- the ledger --- */
+
+static void a_batch_of_records_takes_few_rows(void **state)
+{
+    struct fixture *f = *state;
+    char text[64];
+    uint64_t offset = 0;
+
+    for (int i = 0; i < 10000; i++) {
+        snprintf(text, sizeof(text), "%050d", i);
+        uint64_t at = store_ledger_put(f->s, bytes_of(text), NULL, 0);
+        assert_int_equal(at, offset ? offset + 54 : 1);
+        offset = at;
+    }
+    fix_reopen(f);
+    assert_int_equal(f->loaded.len - 1, 10000 * strlen("ledger '' 0\n") + 10000 * 50);
+    assert_non_null(strstr((char *)f->loaded.data, "9998' 0\nledger '0000000000"));
+    fix_close(f);
+    assert_in_range(fix_ask(f, "SELECT count(*) FROM ledger"), 2, 12);
+    assert_int_equal(fix_open(f, false), 0);
+    /* From the front, but for what shares a row with what stays. */
+    store_ledger_trim(f->s, 1 + 5000 * 54);
+    fix_reopen(f);
+    size_t lines = 0;
+    for (const char *c = (char *)f->loaded.data; (c = strchr(c, '\n')); c++)
+        lines++;
+    assert_in_range(lines, 5000, 5000 + 65536 / 54);
+    assert_int_equal(store_ledger_end(f->s), 1 + 10000 * 54);
+    store_ledger_trim(f->s, store_ledger_end(f->s));
+    fix_reopen(f);
+    assert_int_equal(store_ledger_end(f->s), 1 + 10000 * 54);
+    fix_close(f);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM ledger"), 1);
+}
+
+static void change_file(const struct fixture *f, const char *sql)
+{
+    char *path = fix_path(f, "sluice.db");
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    free(path);
+}
+
+static void damaged_records_are_left_out_and_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct store_stats stats;
+
+    store_ledger_put(f->s, bytes_of("one"), NULL, 0);
+    fix_settle(f);
+    store_ledger_put(f->s, bytes_of("two"), NULL, 0);
+    fix_settle(f);
+    store_ledger_put(f->s, bytes_of("three"), NULL, 0);
+    fix_close(f);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM ledger"), 3);
+    change_file(f, "UPDATE ledger SET data = x'7fffffff414141' WHERE id = 8");
+    assert_int_equal(fix_open(f, false), 0);
+    assert_string_equal(f->loaded.data, "ledger 'one' 0\nledger 'three' 0\n");
+    store_get_stats(f->s, &stats);
+    assert_int_equal(stats.damaged, 1);
+    fix_close(f);
+    /* A row that overlaps the next one, and a body without a number. */
+    change_file(f, "UPDATE ledger SET data = x'0000000341414100000003424242' WHERE id = 8;"
+                   "INSERT INTO ledger VALUES(100, x'8000000141')");
+    assert_int_equal(fix_open(f, false), 0);
+    assert_string_equal(f->loaded.data, "ledger 'one' 0\nledger 'AAA' 0\nledger 'BBB' 0\n");
+    store_get_stats(f->s, &stats);
+    assert_int_equal(stats.damaged, 2);
+    assert_int_equal(store_ledger_put(f->s, bytes_of("four"), NULL, 0), 105);
+    fix_reopen(f);
+    assert_non_null(strstr((char *)f->loaded.data, "ledger 'four' 0\n"));
 }
 
 /* --- backup --- */
@@ -319,6 +404,8 @@ int main(void)
         OPEN(a_big_session_goes_in_slices),
         OPEN(a_purge_swallows_unfinished_removals),
         OPEN(bodies_are_counted_across_restarts),
+        OPEN(a_batch_of_records_takes_few_rows),
+        OPEN(damaged_records_are_left_out_and_counted),
         OPEN(a_backup_is_a_store),
     };
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/retain.h"
 #include "store/store.h"
 
 enum { SESSIONS = 6, BODY_SOURCE = 300000 };
@@ -23,6 +24,7 @@ static uv_loop_t loop;
 static uv_prepare_t end_of_turn;
 static uv_idle_t busy;
 static struct store *store;
+static struct retain *retained;
 static struct session sessions[SESSIONS + 1];
 static uint8_t bodies[BODY_SOURCE + 256];
 static struct buf ledger;
@@ -45,6 +47,12 @@ static size_t record_of(uint8_t *out, uint32_t no, uint64_t seq)
 static struct bytes body_of(uint64_t id)
 {
     return (struct bytes){bodies + id % 256, 1 + id * 7919 % (id % 8 ? 9000 : BODY_SOURCE)};
+}
+
+static void fill_payload(uint8_t *out, size_t len, uint32_t key)
+{
+    for (size_t i = 0; i < len; i++)
+        out[i] = (uint8_t)(i < 4 ? key >> 8 * i : key + i * 13);
 }
 
 /* --- writing --- */
@@ -170,24 +178,24 @@ static void change_small(uint32_t no)
     }
 }
 
+/* Large and small ones, so often that the box puts old ones anew all the time. */
 static void change_retained(void)
 {
-    char topic[16], text[32];
-    struct store_body body;
-    bool has_body = !below(6);
+    char topic[16];
+    uint8_t payload[12000];
 
-    snprintf(topic, sizeof(topic), "t%u", (unsigned)below(40));
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)below(1000000));
-    if (!below(4)) {
+    snprintf(topic, sizeof(topic), "t%u", (unsigned)below(200));
+    size_t len = below(4) ? 16 + below(below(6) ? 600 : sizeof(payload) - 16) : 0;
+    uint32_t key = (uint32_t)random();
+    fill_payload(payload, len, key);
+    if (len)
+        SAY("retained %s %u %zu\n", topic, key, len);
+    else
         SAY("no-retained %s\n", topic);
-        store_retained_remove(store, bytes_of(topic));
-        return;
-    }
-    if (has_body)
-        body = new_body();
-    SAY("retained %s %s %llu %zu\n", topic, text, (unsigned long long)(has_body ? body.id : 0),
-        has_body ? body.data.len : 0);
-    store_retained_put(store, bytes_of(topic), bytes_of(text), has_body ? &body : NULL);
+    struct message m = {
+        .topic = bytes_of(topic), .payload = {payload, len}, .qos = 1, .retain = true, .born_us = 1};
+    retain_set(retained, &m, true);
+    message_done(&m);
 }
 
 static void change_something(void)
@@ -208,7 +216,8 @@ static void change_something(void)
         change_small(no);
         break;
     case 2:
-        change_retained();
+        for (uint64_t i = 1 + below(6); i > 0; i--)
+            change_retained();
         break;
     case 3:
     case 4:
@@ -292,15 +301,28 @@ static void on_identifier(void *arg, uint32_t no, uint16_t id)
     buf_printf(&dump, "identifier %u %u\n", no, id);
 }
 
-static void on_retained(void *arg, struct bytes topic, struct bytes record, uint64_t body_id,
-                        struct bytes body)
+static bool on_ledger(void *arg, uint64_t offset, struct bytes record, uint64_t body_id)
 {
-    bool good = !body_id || bytes_equal(body, body_of(body_id));
-
     (void)arg;
-    buf_printf(&dump, "retained %.*s %.*s %llu %zu%s\n", (int)topic.len, (const char *)topic.data,
-               (int)record.len, (const char *)record.data, (unsigned long long)body_id, body.len,
-               good ? "" : " WRONG");
+    return retain_restore(retained, offset, record, body_id);
+}
+
+static void dump_retained(void)
+{
+    uint64_t place = 0;
+    uint8_t payload[12000];
+
+    while (place != RETAIN_END) {
+        uint32_t key, steps = 1000;
+        struct message *m = retain_next(retained, bytes_of("#"), &place, &steps);
+        if (!m)
+            continue;
+        memcpy(&key, m->payload.data, sizeof(key));
+        fill_payload(payload, m->payload.len, key);
+        bool good = bytes_equal(m->payload, (struct bytes){payload, m->payload.len});
+        buf_printf(&dump, "retained %.*s %u %zu%s\n", (int)m->topic.len, (const char *)m->topic.data, key,
+                   m->payload.len, good ? "" : " WRONG");
+    }
 }
 
 static void open_store(const char *dir, bool sync, uint64_t ballast)
@@ -308,14 +330,22 @@ static void open_store(const char *dir, bool sync, uint64_t ballast)
     struct store_config config = {
         .dir = dir, .linger_idle_ms = 1, .batch_max = 1 << 20, .ballast = ballast, .sync = sync};
     struct store_events events = {NULL, on_commit, on_state};
-    struct store_visitor visitor = {NULL, on_value, on_session, on_subscription, on_identifier, on_retained};
+    struct store_visitor visitor = {NULL, on_value, on_session, on_subscription, on_identifier, on_ledger};
 
     for (size_t i = 0; i < sizeof(bodies); i++)
         bodies[i] = (uint8_t)(i * 31 + i / 1009);
     log_open(LOG_LEVEL_WARN);
     uv_loop_init(&loop);
-    if (store_open_sqlite(&store, &loop, &config, &events) || store_load(store, &visitor))
+    struct store_stats stats;
+    if (store_open_sqlite(&store, &loop, &config, &events))
         exit(2);
+    retained = retain_new(store, 1000);
+    if (store_load(store, &visitor))
+        exit(2);
+    store_get_stats(store, &stats);
+    if (stats.damaged)
+        exit(6);
+    retain_restored(retained);
     store_on_session_gone(store, on_gone, NULL);
 }
 
@@ -361,6 +391,7 @@ static void on_rows(void *arg, const struct store_row *rows, size_t count, int e
 static int dump_all(const char *dir)
 {
     open_store(dir, true, 0);
+    dump_retained();
     fwrite(dump.data, 1, dump.len, stdout);
     for (dumped = 1; dumped <= SESSIONS; dumped++) {
         next_seq = 0;
