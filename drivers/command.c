@@ -332,9 +332,16 @@ static char *key_of(const struct command *c)
     return mem_format("%s/%s/%s", c->device, c->point, c->id);
 }
 
+static void answer(struct command *c, const char *verdict)
+{
+    if (c->done)
+        c->done(c->done_arg, verdict);
+}
+
 void command_done(struct command *c, const char *verdict, const struct value *read)
 {
     tell(c, verdict, read, false);
+    answer(c, verdict);
     if (c->id) {
         char *key = key_of(c);
         broker_want(c->owner->field->gw->broker, ids_end(&c->owner->ids, key, verdict));
@@ -360,6 +367,7 @@ static bool is_repeat(struct command *c)
 static void refuse(struct command *c, const char *why)
 {
     tell(c, why, NULL, false);
+    answer(c, why);
     free_command(c);
 }
 
@@ -425,6 +433,39 @@ void commands_take(struct commands *all)
         struct command *c = list_entry(it, struct command, link);
         begin(c);
     }
+}
+
+static char *text_of_value(const struct value *v)
+{
+    struct buf text = {0};
+
+    if (v->kind == VALUE_TEXT)
+        return mem_strndup(v->text ? v->text : "", v->len);
+    value_print(&text, v);
+    buf_u8(&text, 0);
+    return (char *)text.data;
+}
+
+void commands_submit(struct commands *all, const struct command_request *q)
+{
+    struct command *c = mem_alloc(sizeof *c);
+
+    *c = (struct command){.owner = all, .came_us = clock_boot_us(), .value = *q->value};
+    c->done = q->done;
+    c->done_arg = q->done_arg;
+    c->device = mem_strdup(q->device);
+    c->point = mem_strdup(q->point);
+    c->client = mem_strdup(q->client);
+    c->text = text_of_value(q->value);
+    if (c->value.kind == VALUE_TEXT)
+        c->value.text = c->text;
+    list_init(&c->link);
+    all->count++;
+    const char *why = all->count > COMMANDS_MAX ? "too many" : all->give(c, true);
+    if (why)
+        refuse(c, why);
+    else
+        carry_out(c);
 }
 
 /* ---- start and end ---- */

@@ -36,6 +36,9 @@ struct command {
     uint64_t came_us;       /* CLOCK_BOOTTIME */
     uint64_t expires_us;    /* of the message; 0: never */
     store_ticket ticket;    /* must be done before it is carried out */
+    /* Of a command that no message brought; else NULL. As in struct command_request. */
+    void (*done)(void *arg, const char *verdict);
+    void *done_arg;
 };
 
 struct commands {
@@ -56,6 +59,16 @@ struct commands {
 int commands_open(struct commands *c, struct field *f,
                   const char *(*give)(struct command *c, bool only_check));
 void commands_close(struct commands *c); /* c->closed tells when its handle is gone */
+
+/* A command that no message brings. */
+struct command_request {
+    const char *device, *point, *client; /* client: who sends it, for the event */
+    const struct value *value;
+    /* What became of it, in words, also before the call returns. */
+    void (*done)(void *arg, const char *verdict);
+    void *done_arg;
+};
+void commands_submit(struct commands *c, const struct command_request *q);
 
 /* From the loop: what has come since. */
 void commands_take(struct commands *c);

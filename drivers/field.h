@@ -13,6 +13,7 @@
 #include "broker/broker.h"
 #include "drivers/publish.h"
 #include "drivers/reading.h"
+#include "drivers/watch.h"
 
 struct cJSON;
 struct gateway;
@@ -38,6 +39,7 @@ struct field {
     struct broker_waiter calm;     /* while the disk does not keep up */
     void (*take)(struct field *f); /* on the loop, when threads have brought something */
     struct map series;
+    struct watches watches;
     bool closed;
 };
 

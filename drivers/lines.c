@@ -310,6 +310,23 @@ static const char *give(struct command *c, bool only_check)
     return command_not_mine;
 }
 
+bool lines_command(const struct command_request *q)
+{
+    if (self.started && !self.closing)
+        commands_submit(&self.commands, q);
+    return self.started && !self.closing;
+}
+
+struct watched *lines_watch(const char *device, const char *group, const char *point)
+{
+    return watch_open(&self.field.watches, device, group, point);
+}
+
+void lines_unwatch(struct watched *w)
+{
+    watch_close(&self.field.watches, w);
+}
+
 int lines_raw(const char *line, struct modbus_raw *raw)
 {
     const struct running *r = self.closing ? NULL : lines_find(line);

@@ -4,12 +4,16 @@
 #ifndef SLUICE_DRIVERS_LINES_H
 #define SLUICE_DRIVERS_LINES_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/list.h"
 #include "drivers/driver.h"
 
+struct command_request;
 struct modbus_raw;
 struct visit;
+struct watched;
 
 struct running {
     struct list link;
@@ -31,5 +35,12 @@ void lines_names(struct buf *out);
  * request is none (raw_shape), -EPERM: it touches what the device's limits.forbidden names, -EAGAIN: too many
  * wait. */
 int lines_raw(const char *line, struct modbus_raw *raw);
+
+/* A command to a point (command.h). False: there are no lines. */
+bool lines_command(const struct command_request *q);
+
+/* watch.h; only while the lines run. */
+struct watched *lines_watch(const char *device, const char *group, const char *point);
+void lines_unwatch(struct watched *w);
 
 #endif

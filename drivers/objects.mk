@@ -18,6 +18,7 @@ obj-y += drivers/schedule.o
 obj-y += drivers/tap.o
 obj-y += drivers/tools.o
 obj-y += drivers/visit.o
+obj-y += drivers/watch.o
 obj-$(CONFIG_SIM) += drivers/port_sim.o
 gen-y += drivers
 service-y += service_lines

@@ -19,7 +19,9 @@ struct publisher {
     struct field_series *series;
     struct publish_last *last;
     struct alarm_state (*alarms)[ALARM_COUNT];
-    size_t count, active; /* active: alarms */
+    size_t count, active;     /* active: alarms */
+    struct watched **watches; /* by point, as they were in watch_round; NULL: nobody looks */
+    unsigned watch_round;
 };
 
 /* ---- what is due ---- */
@@ -137,6 +139,34 @@ bool publisher_alarmed(const struct publisher *p)
     return p->active;
 }
 
+/* ---- who looks at the points ---- */
+
+static void find_watches(struct publisher *p, const struct reading_point *points)
+{
+    const struct watches *all = &p->field->watches;
+
+    if (p->watch_round == all->round)
+        return;
+    p->watch_round = all->round;
+    for (size_t i = 0; i < p->count; i++)
+        p->watches[i] = watch_find(all, p->device, p->group, points[i].name);
+}
+
+static void tell_watches(struct publisher *p, const struct reading_point *points, uint64_t taken_us)
+{
+    find_watches(p, points);
+    for (size_t i = 0; i < p->count; i++)
+        if (p->watches[i])
+            watch_take(p->watches[i], &points[i], taken_us, p->spec->lasts_us);
+}
+
+static void lose_watches(struct publisher *p)
+{
+    for (size_t i = 0; i < p->count && p->watch_round == p->field->watches.round; i++)
+        if (p->watches[i])
+            watch_lose(p->watches[i]);
+}
+
 /* ---- all of a group ---- */
 
 struct publisher *publisher_new(struct field *f, const char *device, const char *group,
@@ -150,6 +180,7 @@ struct publisher *publisher_new(struct field *f, const char *device, const char 
     p->series = field_series(f, device, group);
     p->last = mem_alloc((count + 1) * sizeof *p->last);
     p->alarms = mem_alloc((count + 1) * sizeof *p->alarms);
+    p->watches = mem_alloc((count + 1) * sizeof(struct watched *));
     return p;
 }
 
@@ -159,6 +190,8 @@ void publisher_free(struct publisher *p)
 
     if (!p)
         return;
+    lose_watches(p);
+    free(p->watches);
     for (size_t i = 0; i < p->count; i++)
         remember(&p->last[i], &none, 0);
     free(p->last);
@@ -182,6 +215,7 @@ void publisher_take(struct publisher *p, struct reading_point *points, uint64_t 
     bool any = false;
     size_t due = 0;
 
+    tell_watches(p, points, taken_us);
     for (size_t i = 0; i < p->count; i++) {
         step_alarms(p, i, &points[i], taken_us);
         any = any || publish_due(p->spec, p->specs[i], &p->last[i], &points[i], taken_us);

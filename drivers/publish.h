@@ -22,6 +22,7 @@ struct publish_group {
     enum publish_mode mode;
     enum publish_payload payload;
     uint64_t heartbeat_us, interval_us; /* 0: none */
+    uint64_t lasts_us;                  /* so long a reading stands without another; 0: nobody knows */
     uint8_t qos;
     bool retain;
 };

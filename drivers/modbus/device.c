@@ -33,6 +33,8 @@ void modbus_plan_free(struct modbus_plan *plan)
 
 /* ---- from the configuration ---- */
 
+enum { LASTS_MORE_MS = 5000 }; /* a poll may be late, and wait for the disk */
+
 static struct publish_group publish_of(const struct conf_node *n)
 {
     const struct conf_node *heartbeat = conf_get(n, "heartbeat");
@@ -42,6 +44,9 @@ static struct publish_group publish_of(const struct conf_node *n)
         .payload = (enum publish_payload)conf_int(n, "payload"),
         .heartbeat_us = heartbeat ? (uint64_t)heartbeat->i * 1000 : 0,
         .interval_us = (uint64_t)conf_int(n, "min_interval") * 1000,
+        .lasts_us =
+            ((uint64_t)conf_int(n, "every") * ((uint64_t)conf_int(n, "stale_after") + 1) + LASTS_MORE_MS) *
+            1000,
         .qos = (uint8_t)conf_int(n, "qos"),
         .retain = conf_bool(n, "retain"),
     };

@@ -407,10 +407,10 @@ static bool read_registers(const char *at, struct modbus_point *p, char *error, 
     return p->address + p->count <= 65536;
 }
 
-bool modbus_point_read(const struct conf_node *line, const struct conf_node *device,
+bool modbus_place_read(const struct conf_node *line, const struct conf_node *device,
                        const struct conf_node *point, struct modbus_point *out, char *error, size_t size)
 {
-    const char *at = conf_string(point, "at"), *unit = conf_string(point, "unit");
+    const char *at = conf_string(point, "at");
     unsigned base = (unsigned)conf_int(device, "base");
     int bit;
 
@@ -426,11 +426,19 @@ bool modbus_point_read(const struct conf_node *line, const struct conf_node *dev
         return false;
     }
     out->spec.bit = (uint8_t)(bit < 0 ? 0 : bit);
-    if (!read_text_rows(point, out, error, size) || !read_registers(at, out, error, size) ||
-        !read_order(line, device, point, out, error, size) || !read_scale(point, out, error, size) ||
-        !read_clamp(point, out, error, size) || !read_deadband(point, out, error, size) ||
-        !read_alarm(point, out, error, size) || !read_write(point, out, error, size) ||
-        !read_names(point, out, error, size) || !read_no_value(point, out, error, size)) {
+    return read_text_rows(point, out, error, size) && read_registers(at, out, error, size) &&
+           read_order(line, device, point, out, error, size) && read_scale(point, out, error, size);
+}
+
+bool modbus_point_read(const struct conf_node *line, const struct conf_node *device,
+                       const struct conf_node *point, struct modbus_point *out, char *error, size_t size)
+{
+    const char *unit = conf_string(point, "unit");
+
+    if (!modbus_place_read(line, device, point, out, error, size) || !read_clamp(point, out, error, size) ||
+        !read_deadband(point, out, error, size) || !read_alarm(point, out, error, size) ||
+        !read_write(point, out, error, size) || !read_names(point, out, error, size) ||
+        !read_no_value(point, out, error, size)) {
         modbus_point_free(out);
         return false;
     }

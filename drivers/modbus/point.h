@@ -39,6 +39,11 @@ bool modbus_point_read(const struct conf_node *line, const struct conf_node *dev
                        const struct conf_node *point, struct modbus_point *out, char *error, size_t size);
 void modbus_point_free(struct modbus_point *p);
 
+/* The same of `at`, `type`, `length`, `layout`, `order`, `scale` and `offset` alone, which any table of
+ * places may have; nothing is to be freed. line may be NULL when the device has an order. */
+bool modbus_place_read(const struct conf_node *line, const struct conf_node *device,
+                       const struct conf_node *point, struct modbus_point *out, char *error, size_t size);
+
 /* "holding:100-119": addresses as the device counts them, from base. False when it is no range. */
 bool modbus_range_read(const char *text, unsigned base, struct plan_range *out);
 

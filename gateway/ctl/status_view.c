@@ -89,6 +89,13 @@ static const struct column listener_columns[] = {
     {0},
 };
 
+static const struct column server_columns[] = {
+    {"ADDRESS", "bind", WORD},       {"TLS", "tls", YES},
+    {">MASTERS", "masters", COUNT},  {">REQUESTS", "requests", COUNT},
+    {">WRITES", "writes", COUNT},    {">EXCEPTIONS", "exceptions", FAULTS},
+    {">REFUSED", "refused", FAULTS}, {0},
+};
+
 struct view {
     const cJSON *status;
     FILE *out;
@@ -391,6 +398,8 @@ static void show_clients(const struct view *v)
 static void show_lines(const struct view *v)
 {
     show_list(v, "LINES", "lines", line_columns);
+    if (field(v->status, "modbus_servers"))
+        show_list(v, "MODBUS SERVERS", "modbus_servers", server_columns);
 }
 
 static void show_devices(const struct view *v)
