@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Modbus TCP server of the running daemon: points that other masters read and write, units of a line that they reach, and
 what a master must not do. Masters: sockets of the test's own, pymodbus and mbpoll; others in tests/field/test_modbus_peers.py."""
+import os
 import socket
 import struct
 import threading
@@ -278,7 +279,8 @@ def test_a_master_that_does_not_read_is_not_read(tmp_path, ending):
         while sent < 200_000_000:
             sent += m.socket.send(frames)
     assert good.read(5, 10, 1) == [0]
-    assert daemon.memory_kb("VmRSS") < before + 2000
+    if not os.environ.get("SLUICE_VARIANT"):  # sanitizers keep what was freed
+        assert daemon.memory_kb("VmRSS") < before + 2000
     m.socket.settimeout(20)
     for _ in range(2000):  # it goes on where it was
         m.answer()
