@@ -204,20 +204,17 @@ static void on_gone(struct conn *c)
 static const struct conn_events events = {
     .on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_close = on_close, .on_gone = on_gone};
 
-static bool is_allowed(const struct server *s, const struct conn *c)
+static bool is_allowed(const struct server *s, const struct address *peer)
 {
-    struct address a;
-
-    conn_address(c, &a);
     for (size_t i = 0; i < s->allow_count; i++)
-        if (network_has(&s->allow[i], &a))
+        if (network_has(&s->allow[i], peer))
             return true;
     return !s->allow_count;
 }
 
-static void judge(struct server *s, struct master *m)
+static void judge(struct server *s, struct master *m, const struct address *peer)
 {
-    if (!is_allowed(s, &m->conn))
+    if (!is_allowed(s, peer))
         note(s, SERVE_REFUSED_ADDRESS, m->peer, "is not in allow");
     else if (s->master_count > s->connections_most)
         note(s, SERVE_REFUSED_CONNECTIONS, m->peer, "one more than max_connections");
@@ -226,7 +223,7 @@ static void judge(struct server *s, struct master *m)
     conn_abort(&m->conn);
 }
 
-static void on_stream(void *arg, uv_stream_t *stream)
+static void on_stream(void *arg, const struct accepted *a)
 {
     struct server *s = arg;
     struct conn_layers layers = {.tls = s->tls};
@@ -234,7 +231,7 @@ static void on_stream(void *arg, uv_stream_t *stream)
 
     *m = (struct master){.server = s, .conn.high = BACKLOG_MOST};
     list_init(&m->requests);
-    if (conn_accept(&m->conn, s->gw->net, stream, &layers, &events)) {
+    if (conn_accept(&m->conn, s->gw->net, a, &layers, &events)) {
         free(m);
         return;
     }
@@ -243,7 +240,7 @@ static void on_stream(void *arg, uv_stream_t *stream)
     list_add_tail(&s->masters, &m->link);
     s->master_count++;
     s->accepted++;
-    judge(s, m);
+    judge(s, m, &a->peer);
 }
 
 static void end_late(struct server *s, struct master *m, uint64_t now)

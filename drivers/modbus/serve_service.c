@@ -177,5 +177,11 @@ static void status(struct gateway *gw, cJSON *into)
     list_for(it, &self.servers) server_status(list_entry(it, struct server, link), all);
 }
 
-const struct service service_modbus_servers = {"modbus_servers", serve_rows, check,   start,
-                                               reload,           stop,       stopped, status};
+const struct service service_modbus_servers = {.name = "modbus_servers",
+                                               .rows = serve_rows,
+                                               .check = check,
+                                               .start = start,
+                                               .reload = reload,
+                                               .stop = stop,
+                                               .stopped = stopped,
+                                               .status = status};

@@ -397,32 +397,17 @@ int conn_accept(struct conn *c, struct net *n, const struct accepted *a, const s
     return 0;
 }
 
-static struct layer *layer_with_peer(const struct conn *c)
-{
-    struct layer *l = c->top;
-
-    while (l && !l->ops->peer)
-        l = l->below;
-    return l;
-}
-
-void conn_address(const struct conn *c, struct address *out)
-{
-    struct layer *l = layer_with_peer(c);
-
-    *out = (struct address){0};
-    if (l)
-        l->ops->peer(l, out);
-}
-
 void conn_peer(const struct conn *c, char out[64])
 {
     struct address a;
+    struct layer *l = c->top;
 
     out[0] = 0;
-    if (!layer_with_peer(c))
+    while (l && !l->ops->peer)
+        l = l->below;
+    if (!l)
         return;
-    conn_address(c, &a);
+    l->ops->peer(l, &a);
     address_text(&a, out);
 }
 

@@ -16,7 +16,6 @@
 #include "base/list.h"
 #include "net/address.h"
 
-struct address; /* net/address.h */
 struct conn;
 struct proxy_config; /* net/proxy.h */
 struct tls_context;  /* net/tls.h */
@@ -161,8 +160,6 @@ void conn_resume(struct conn *c);
 void conn_close(struct conn *c);
 void conn_abort(struct conn *c);
 
-/* Where the peer is; AF_UNSPEC when that is not known (any more). */
-void conn_address(const struct conn *c, struct address *out);
 /* Where the peer is, as a proxy has announced it or as the socket has it: "192.0.2.7:51234", "unix", for logs
  * and status. */
 void conn_peer(const struct conn *c, char out[64]);
