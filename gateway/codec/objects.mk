@@ -6,3 +6,5 @@ obj-y += gateway/codec/mqtt_props.o
 obj-y += gateway/codec/mqtt_reason.o
 obj-y += gateway/codec/mqtt_topic.o
 obj-y += gateway/codec/mqtt_utf8.o
+obj-$(CONFIG_MQTT_SN) += gateway/codec/mqttsn_12.o
+obj-$(CONFIG_MQTT_SN) += gateway/codec/mqttsn_packet.o
