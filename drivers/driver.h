@@ -36,7 +36,7 @@ struct driver_load {
 
 struct driver {
     const char *name;   /* protocol */
-    const char *device; /* kind of the devices on such a line: their `protocol` */
+    const char *device; /* kind of the devices on such a line: their `protocol`; "": there are none */
     const struct conf_row *line_rows, *device_rows;
     /* Adds to a device what it only refers to, before anything is checked. NULL: there is no such thing. */
     void (*expand)(struct conf *c, struct conf_node *device);
@@ -54,6 +54,8 @@ struct driver {
     int (*raw)(void *line, struct modbus_raw *raw);
     /* Publishes what threads brought. NULL: there are none. */
     void (*take)(void *line);
+    /* The rules of who may do what have changed. NULL: it asks none. */
+    void (*review)(void *line);
     void (*stop)(void *line);    /* begins to end */
     bool (*stopped)(void *line); /* true when free() will not wait */
     void (*free)(void *line);    /* after stop(); waits, publishes what was still to be */
@@ -66,6 +68,8 @@ struct driver {
     void (*view)(void *line, const struct tap_frame *f, struct cJSON *into);
     /* Somebody has the wire for a while (line.h). NULL: nobody can. */
     void (*visit)(void *line, struct line_visit v);
+    /* Adds an object for each peer that has made itself known (motes). NULL: there are none such. */
+    void (*peers)(void *line, struct cJSON *into);
 };
 
 extern const char command_not_mine[];

@@ -375,6 +375,22 @@ static void end_line(struct running *r)
     free(r);
 }
 
+enum asked lines_motes(struct gateway *gw, struct asker *a, const struct cJSON *asked, struct cJSON *answer)
+{
+    cJSON *motes = cJSON_AddArrayToObject(answer, "motes");
+
+    (void)gw, (void)a, (void)asked;
+    if (!self.started)
+        return ASKED_NOW;
+    list_for(it, &self.lines)
+    {
+        struct running *r = list_entry(it, struct running, link);
+        if (r->driver->peers)
+            r->driver->peers(r->line, motes);
+    }
+    return ASKED_NOW;
+}
+
 static int start(struct gateway *gw)
 {
     const struct conf_node *root = conf_root(gw->conf);
@@ -437,6 +453,12 @@ static int reload(struct gateway *gw, const struct conf *next)
         const struct conf_node *n = conf_at(root, "lines", i);
         int err = lines_find(n->name) ? 0 : start_line(root, n);
         worst = err ? err : worst;
+    }
+    list_for(it, &self.lines)
+    {
+        struct running *r = list_entry(it, struct running, link);
+        if (r->driver->review)
+            r->driver->review(r->line);
     }
     return worst;
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "base/asker.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "drivers/driver.h"
@@ -29,6 +30,9 @@ struct running {
 struct running *lines_find(const char *name);
 /* The names of all, for messages. */
 void lines_names(struct buf *out);
+
+/* A request over the control socket: an object for each peer that has made itself known. */
+enum asked lines_motes(struct gateway *gw, struct asker *a, const struct cJSON *asked, struct cJSON *answer);
 
 /* Gives a request to the line of that name. 0, and raw->done follows (modbus/raw.h); or -ENOENT: no such
  * line, -ENOTSUP: it does not speak Modbus, -ENOTCONN: its port is not there, -EINVAL: the unit or the

@@ -236,4 +236,5 @@ static enum asked run_sniff(struct gateway *gw, struct asker *a, const cJSON *as
     return ASKED_STREAM;
 }
 
-const struct request tools_requests[] = {{"trace", run_trace}, {"sniff", run_sniff}, {0}};
+const struct request tools_requests[] = {
+    {"trace", run_trace}, {"sniff", run_sniff}, {"motes", lines_motes}, {0}};

@@ -39,6 +39,7 @@ suite clients
 suite model
 suite field
 suite serial
+suite mqttsn
 suite durability
 echo "check: ${#failed[@]} steps failed in $SECONDS s${failed:+:}$(printf ' [%s]' "${failed[@]}")"
 [ ${#failed[@]} -eq 0 ]

@@ -40,6 +40,7 @@ refuses BRIDGE 'bridges = ( { name = "x"; } );' CONFIG_BRIDGE
 refuses MODBUS_RTU 'lines = ( { name = "x"; protocol = "modbus-rtu"; port = "/dev/ttyS0"; } );' CONFIG_MODBUS_RTU
 refuses MODBUS_SERVER 'modbus_servers = ( { bind = "127.0.0.1:1"; } );' CONFIG_MODBUS_SERVER
 refuses MODBUS_TCP 'lines = ( { name = "x"; protocol = "modbus-tcp"; port = "tcp:127.0.0.1"; } );' CONFIG_MODBUS_TCP
+refuses MQTT_SN 'lines = ( { name = "x"; protocol = "mqtt-sn"; port = "udp:127.0.0.1:1"; } );' CONFIG_MQTT_SN
 refuses SCRAM 'users = ( { name = "a"; scram = "x"; } );' CONFIG_SCRAM
 refuses TOKENS 'tokens = { audience = "a"; };' CONFIG_TOKENS
 refuses TLS 'listeners = ( { bind = "127.0.0.1:1"; tls = { cert = "a"; key = "b"; }; } );' CONFIG_TLS

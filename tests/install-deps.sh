@@ -9,7 +9,7 @@ build="gcc make libc6-dev pkg-config libuv1-dev libsqlite3-dev libmbedtls-dev li
 demo="openssl python3"
 bench="mosquitto strace mount util-linux e2fsprogs libcmocka-dev python3-paho-mqtt"
 check="git clang clang-format libclang-rt-dev llvm binutils python3-pytest python3-kconfiglib
-    python3-pymodbus python3-serial python3-serial-asyncio mosquitto-clients libmosquitto-dev
+    python3-pymodbus python3-serial python3-serial-asyncio python3-scapy mosquitto-clients libmosquitto-dev
     libpaho-mqtt-dev mbpoll socat tshark chromium qemu-system-x86 busybox-static cpio kmod"
 # Node comes from many places, npm with it.
 command -v node >/dev/null || check="$check nodejs"

@@ -359,6 +359,15 @@ bool auth_still_valid(const struct auth *a, const struct identity *who)
     return false;
 }
 
+struct identity *identity_of_port(const char *user)
+{
+    struct identity *who = mem_alloc(sizeof(*who));
+
+    who->user = mem_strdup(user);
+    who->how = "port";
+    return who;
+}
+
 uint32_t identity_left_s(const struct identity *who)
 {
     if (!who || !who->until_s)

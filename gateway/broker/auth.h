@@ -77,6 +77,8 @@ uint8_t auth_bind(struct auth *a, struct identity **who, struct bytes client, bo
 bool auth_still_valid(const struct auth *a, const struct identity *who);
 /* How long it may stay yet; UINT32_MAX: for ever. */
 uint32_t identity_left_s(const struct identity *who);
+/* One that its port vouches for, of a user of this name. */
+struct identity *identity_of_port(const char *user);
 void identity_free(struct identity *who); /* NULL is fine */
 
 /* What the rules say of an action ("publish", "subscribe", "receive") of a user, who need not be connected.

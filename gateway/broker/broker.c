@@ -7,9 +7,13 @@
 
 #include "base/log.h"
 #include "broker/broker_private.h"
+#include "broker/session_ids.h"
 #include "broker/share.h"
 
-enum { REPLAY_STEPS = 8192 /* retained topics that are looked at in one round: about a millisecond */ };
+enum {
+    REPLAY_STEPS = 8192, /* retained topics that are looked at in one round: about a millisecond */
+    OWNER_S = 10         /* after a start a session's owner attaches to it within this time, or not at all */
+};
 
 struct broker *broker_new(uv_loop_t *loop, struct net *net, struct store *store,
                           const struct broker_limits *limits)
@@ -224,7 +228,7 @@ static void on_subscription(void *arg, uint32_t no, struct bytes filter, struct 
 {
     struct session *s = by_number(arg, no);
 
-    if (s && s != &dead_session)
+    if (s && s != &dead_session && !session_ids_restore(s, filter, record))
         session_restore_subscription(s, filter, record);
 }
 
@@ -263,7 +267,10 @@ static void wake_restored(struct broker *b)
             continue;
         }
         session_expire_later(s);
-        session_will_due(s);
+        if (s->will && session_noted(s, "owner").len)
+            timer_start(b->timers, &s->will->timer, OWNER_S);
+        else
+            session_will_due(s);
         session_read_ahead(s);
     }
 }

@@ -43,6 +43,9 @@ struct session *session_restore(struct broker *b, uint32_t no, struct bytes reco
 void session_restore_subscription(struct session *s, struct bytes filter, struct bytes record);
 void session_save_subscription(const struct subscription *sub);
 bool session_inbound_restore(struct session *s, uint16_t id);
+/* session_ids.c. A row of the session's: false when it is none of theirs. */
+bool session_ids_restore(struct session *s, struct bytes key, struct bytes record);
+void session_ids_free(struct session *s);
 /* Another may have it; s is not found any more. */
 void session_give_up_name(struct session *s);
 /* In memory only; the disk keeps what it has. */

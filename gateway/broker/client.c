@@ -346,7 +346,7 @@ static void answer_filters(struct client *c, uint8_t type, uint16_t id, struct b
     for (size_t i = 0; i < codes->len && !answer.ack.props.present; i++)
         if (codes->data[i] > MQTT_GRANTED_2)
             mqtt_set_text(&answer.ack.props, MQTT_REASON_STRING, bytes_of(mqtt_reason_text(codes->data[i])));
-    if (!client_send_held(c, &answer, c->session->no ? store_written_ticket(broker_store(broker_of(c))) : 0))
+    if (!client_send_held(c, &answer, session_written(c->session)))
         client_refuse(c, MQTT_PACKET_TOO_LARGE, "the answer would be larger than it takes");
     buf_free(codes);
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 obj-y += gateway/broker/acl.o
+obj-y += gateway/broker/actor.o
 obj-y += gateway/broker/acl_view.o
 obj-y += gateway/broker/alias.o
 obj-y += gateway/broker/auth.o
@@ -28,6 +29,7 @@ obj-y += gateway/broker/retain.o
 obj-y += gateway/broker/router.o
 obj-y += gateway/broker/service.o
 obj-y += gateway/broker/session.o
+obj-y += gateway/broker/session_ids.o
 obj-y += gateway/broker/share.o
 obj-y += gateway/broker/share_leave.o
 obj-y += gateway/broker/starts.o

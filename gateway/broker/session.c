@@ -204,6 +204,7 @@ void session_free(struct session *s)
     list_remove(&s->wake);
     session_stop_expiry(s);
     session_set_will(s, NULL, 0);
+    session_ids_free(s);
     map_remove(&s->broker->sessions, &s->by_name);
     free(s);
 }
@@ -451,7 +452,7 @@ bool session_inbound_restore(struct session *s, uint16_t id)
     return true;
 }
 
-static store_ticket written(const struct session *s)
+store_ticket session_written(const struct session *s)
 {
     return s->no ? store_written_ticket(s->broker->store) : 0;
 }
@@ -462,7 +463,7 @@ bool session_inbound(struct session *s, uint16_t id, store_ticket *ticket)
 
     if (fresh && s->no)
         store_identifier_put(s->broker->store, s->no, id);
-    *ticket = written(s); /* a repeat's identifier may itself still wait for the disk */
+    *ticket = session_written(s); /* a repeat's identifier may itself still wait for the disk */
     return fresh;
 }
 
@@ -473,14 +474,14 @@ bool session_inbound_done(struct session *s, uint16_t id, store_ticket *ticket)
     uint32_t at = inbound_place(s, id, &there);
 
     if (!there) {
-        *ticket = written(s); /* what removed it may itself still wait for the disk */
+        *ticket = session_written(s); /* what removed it may itself still wait for the disk */
         return false;
     }
     q->inbound_count--;
     memmove(&q->inbound[at], &q->inbound[at + 1], (q->inbound_count - at) * sizeof(*q->inbound));
     if (s->no)
         store_identifier_remove(s->broker->store, s->no, id);
-    *ticket = written(s);
+    *ticket = session_written(s);
     return true;
 }
 

@@ -109,7 +109,8 @@ struct session {
     bool nameless;   /* because of that, and nobody can find it */
     bool noted;      /* its record says when it ends */
     uint32_t left_s; /* of expiry_s when the timer fires */
-    char name[];     /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
+    struct session_ids *ids; /* topic ids and notes, or NULL; see session_ids.h */
+    char name[]; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
 };
 
 /* Finds by name; NULL when there is none. */
@@ -127,6 +128,8 @@ void session_detach(struct session *s);
 void session_save(struct session *s);
 /* The ticket at which the last record is on disk. */
 store_ticket session_saved(const struct session *s);
+/* The ticket at which all that was done to it until now is on disk; 0 when it is not durable. */
+store_ticket session_written(const struct session *s);
 /* The ticket at which a session of this name that has ended is gone from the disk; perhaps that of another
  * one.
  */

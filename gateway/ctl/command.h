@@ -56,6 +56,8 @@ struct cJSON *talk_first(struct talk *t);
 
 /* user.c: add, passwd, remove, list. */
 int do_user(const struct options *o, char **words);
+/* motes.c */
+int do_motes(const struct options *o, char **words);
 /* acl.c: test. */
 int do_acl(const struct options *o, char **words);
 /* Field tools. */

@@ -30,6 +30,7 @@ const char help_text[] =
     "  sluicectl sniff LINE [--for DURATION] [--hex]\n"
     "                               listens to another master on the wire; nothing is polled meanwhile "
     "(60s)\n"
+    "  sluicectl motes              the MQTT-SN motes that are connected or asleep\n"
     "  sluicectl top                lines, devices, bridges and broker, each second anew; q ends\n"
     "  sluicectl log LEVEL          what the daemon logs: error, warning, info or debug, until it starts "
     "anew\n"

@@ -191,6 +191,7 @@ static const struct command {
     {"trace", do_trace, 1, 1, TAKES(DEVICE) | TAKES(COUNT) | TAKES(PCAP) | TAKES(HEX)},
     {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
     {"top", do_top, 0, 0, 0},
+    {"motes", do_motes, 0, 0, 0},
 };
 
 static const struct option option_names[] = {

@@ -5,6 +5,7 @@ obj-y += gateway/ctl/status_fields.o
 obj-y += gateway/ctl/status_view.o
 obj-y += gateway/ctl/top_view.o
 ctl-y += gateway/ctl/main.o
+ctl-y += gateway/ctl/motes.o
 ctl-y += gateway/ctl/ask.o
 ctl-y += gateway/ctl/help.o
 ctl-y += gateway/ctl/options.o

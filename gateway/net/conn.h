@@ -33,6 +33,13 @@ void net_flush(struct net *n, uint64_t committed);
 bool net_waiting(const struct net *n);
 /* End of the turn: on_gone of connections whose last handle has closed. */
 void net_bury(struct net *n);
+/* Whoever writes datagrams at the end of a turn: flush is called in each net_flush. May be removed at any
+ * time. */
+struct net_flusher {
+    struct list link;
+    void (*flush)(struct net_flusher *f, uint64_t committed);
+};
+void net_add_flusher(struct net *n, struct net_flusher *f);
 /* Ends the lingering of connections that are closed but whose peers have not closed: the process is about to
  * end. */
 void net_hurry(struct net *n);

@@ -70,9 +70,10 @@ enum {
 
 struct net {
     uv_loop_t *loop;
-    uv_idle_t idle;        /* runs while something is due */
-    uv_timer_t linger;     /* runs while somebody lingers */
-    struct list dirty;     /* have output */
+    uv_idle_t idle;    /* runs while something is due */
+    uv_timer_t linger; /* runs while somebody lingers */
+    struct list dirty; /* have output */
+    struct list flushers;
     struct list ready;     /* have something due */
     struct list holding;   /* hold output for a ticket */
     struct list lingering; /* in the order of their deadlines */

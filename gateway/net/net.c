@@ -58,6 +58,7 @@ struct net *net_new(uv_loop_t *loop)
     signal(SIGPIPE, SIG_IGN);
     n->loop = loop;
     list_init(&n->dirty);
+    list_init(&n->flushers);
     list_init(&n->ready);
     list_init(&n->holding);
     list_init(&n->lingering);
@@ -112,7 +113,17 @@ void net_flush(struct net *n, uint64_t committed)
         c->dirty = false;
         conn_flush(c);
     }
+    list_for(it, &n->flushers)
+    {
+        struct net_flusher *f = list_entry(it, struct net_flusher, link);
+        f->flush(f, committed);
+    }
     n->hush--;
+}
+
+void net_add_flusher(struct net *n, struct net_flusher *f)
+{
+    list_add_tail(&n->flushers, &f->link);
 }
 
 bool net_waiting(const struct net *n)

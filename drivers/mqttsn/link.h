@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What carries MQTT-SN packets: UDP, a serial framing, DTLS. A link delivers whole packets with where they
+ * came from, takes whole packets for where they go, and knows for how long one keeps the medium busy and
+ * whether it can take one now. It knows nothing of what is in them, nor of forwarders' envelopes. A kind of
+ * link is a row of a table that the Makefile generates, chosen by how a line's `port` begins. Owned by the
+ * line; loop thread only: a kind with threads of its own hands over inside. */
+#ifndef SLUICE_DRIVERS_MQTTSN_LINK_H
+#define SLUICE_DRIVERS_MQTTSN_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "net/address.h"
+
+struct cJSON;
+
+/* A place on a link. A link with one place alone has family AF_UNSPEC. */
+struct link_place {
+    struct address at;
+    uint32_t scope; /* of an address that is local to an interface */
+};
+
+struct link_settings {
+    const char *name;      /* of the line, for the log */
+    const char *spec;      /* its port, the kind's prefix included */
+    const char *multicast; /* group that all gateways and motes hear; NULL: none */
+    const char *interface; /* of the group; NULL: the system's choice */
+};
+
+struct link_events {
+    /* A packet has come. to_all: it was sent to the group. packet lives during the call. */
+    void (*on_packet)(void *arg, const struct link_place *from, struct bytes packet, bool to_all);
+    /* send() or shout() said no before: there is room again. */
+    void (*on_room)(void *arg);
+};
+
+struct link {
+    const struct link_kind *kind;
+    const struct link_events *events;
+    void *arg;
+    bool local;  /* only this box, or who is wired to it, can reach it */
+    size_t most; /* bytes of the largest packet */
+};
+
+struct link_kind {
+    const char *prefix; /* "udp:" */
+    const char *what;   /* for messages: "udp:ADDRESS:PORT" */
+    /* Looks at the settings without opening anything: what is wrong, in words. */
+    int (*check)(const struct link_settings *s, char *error, size_t size);
+    /* True when check said 0 and only this box, or who is wired to it, could reach the link. */
+    bool (*is_local)(const struct link_settings *s);
+    /* 0 or -E…, with what is wrong in words. settings need not outlive the call. */
+    int (*open)(struct link **out, uv_loop_t *loop, const struct link_settings *s, char *error, size_t size);
+    /* Takes a packet whole (true), or cannot now (false; on_room follows). What the medium then loses is
+     * lost. */
+    bool (*send)(struct link *l, const struct link_place *to, struct bytes packet);
+    /* The same to everybody; NULL: this kind cannot. */
+    bool (*shout)(struct link *l, struct bytes packet);
+    /* For how long a packet of so many bytes keeps the medium busy; 0: that does not matter. */
+    uint64_t (*airtime_us)(const struct link *l, size_t bytes);
+    /* Adds what people watch of the medium. */
+    void (*status)(const struct link *l, struct cJSON *into);
+    /* No event comes any more; its memory goes when its handles have closed. */
+    void (*close)(struct link *l);
+};
+
+extern const struct link_kind *const link_kinds[]; /* generated; ends with NULL */
+
+/* The kind of a port's text; NULL when there is none. */
+const struct link_kind *link_kind_of(const char *spec);
+
+#endif
