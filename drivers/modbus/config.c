@@ -355,7 +355,7 @@ static void explain_group(const struct conf_node *line, const struct conf_node *
         struct modbus_point p;
         if (!modbus_point_read(line, device, n, &p, error, sizeof error))
             continue;
-        if (p.echo)
+        if (p.echo && !n->via) /* a profile counts as its document does */
             fprintf(out, "%s/%s/%s: %s is read with code %d at wire address %u, %u %s\n", device->name,
                     group->name, n->name, conf_string(n, "at"), (int)p.table, p.address, p.count,
                     table_is_bits(p.table) ? "bit"

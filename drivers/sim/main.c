@@ -9,29 +9,44 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "drivers/sim/motes.h"
+#include "drivers/sim/profile_line.h"
 #include "drivers/sim/sim.h"
 #include "version.h"
 
 static const char usage[] =
     "usage: sluice-sim [motes] FILE [--link PATH] [--log FILE] [--seed N] [--seconds N]\n"
+    "       sluice-sim --profile NAME [--unit N]... [--with PARAMETER=NUMBER]... [the same]\n"
     "Plays the serial line that FILE describes, on a pty, until SIGTERM or SIGINT; with\n"
     "motes: MQTT-SN motes, on UDP or behind a line.\n"
     "  --link PATH    a symbolic link to the pty\n"
     "  --log FILE     one line for each frame, or for each message of a mote\n"
     "  --seed N       of all chance; the same seed makes the same faults\n"
     "  --seconds N    end by itself after so long\n"
+    "  --profile NAME a unit of this kind in place of FILE; again for further kinds\n"
+    "  --unit N       its address, 1 unless given; again for further units of the kind\n"
+    "  --with P=N     a parameter of the profiles\n"
+    "  --profiles P   where profiles are, with colons between folders\n"
+    "  --print        only print the description of such a line, for a FILE of one's own\n"
     "  --check        only look for mistakes in FILE\n"
     "  --manual       print what FILE may hold\n"
     "  --help         this text\n"
     "  --version\n"
     "SIGUSR1 prints the counters; they are printed at the end, too.\n";
 
+enum { MOST_UNITS = 247, MOST_PARAMETERS = 64 };
+
 struct arguments {
     const char *file, *link;
     struct sim_options options;
     uint64_t seconds; /* 0: no end */
-    bool check, manual, motes;
+    bool check, manual, motes, print;
+    struct sim_profiles profiles;
+    struct sim_unit units[MOST_UNITS];
+    struct sim_parameter with[MOST_PARAMETERS];
+    const char *profile; /* the one named last */
+    bool has_unit;       /* it has been given one */
 };
 
 static uint64_t number(const char *text, const char *option)
@@ -47,18 +62,69 @@ static uint64_t number(const char *text, const char *option)
     return n;
 }
 
+static void wrong_use(const char *what)
+{
+    fprintf(stderr, "sluice-sim: %s\n%s", what, usage);
+    exit(2);
+}
+
+static void add_unit(struct arguments *a, uint64_t unit)
+{
+    if (!a->profile)
+        wrong_use("--unit comes behind its --profile");
+    if (unit < 1 || unit > MOST_UNITS)
+        wrong_use("units are 1 to 247");
+    for (size_t i = 0; i < a->profiles.unit_count; i++)
+        if (a->units[i].unit == unit)
+            wrong_use("a unit is there twice");
+    a->units[a->profiles.unit_count++] = (struct sim_unit){a->profile, (unsigned)unit};
+    a->has_unit = true;
+}
+
+/* The profile before had no unit of its own. */
+static void end_profile(struct arguments *a)
+{
+    if (a->profile && !a->has_unit)
+        add_unit(a, 1);
+}
+
+static void add_parameter(struct arguments *a, char *text)
+{
+    char *value = strchr(text, '='), *end = NULL;
+    double number = value ? strtod(value + 1, &end) : 0;
+
+    if (!value || end == value + 1 || *end)
+        wrong_use("--with takes PARAMETER=NUMBER");
+    if (a->profiles.with_count == MOST_PARAMETERS)
+        wrong_use("too many parameters");
+    *value = 0;
+    a->with[a->profiles.with_count++] = (struct sim_parameter){text, number};
+}
+
+static void check_words(struct arguments *a, int count, char **words)
+{
+    end_profile(a);
+    a->profiles.units = a->units;
+    a->profiles.with = a->with;
+    if (a->motes && a->profile)
+        wrong_use("motes have no profiles");
+    if (count != (a->profile ? 0 : 1))
+        wrong_use(a->profile ? "a FILE and --profile exclude each other" : "one FILE, or --profile");
+    if (a->print && !a->profile)
+        wrong_use("--print goes with --profile");
+    a->file = a->profile ? a->profile : words[0];
+}
+
 static void parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"link", required_argument, NULL, 'l'},
-        {"log", required_argument, NULL, 'o'},
-        {"seed", required_argument, NULL, 's'},
-        {"seconds", required_argument, NULL, 't'},
-        {"check", no_argument, NULL, 'c'},
-        {"manual", no_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"link", required_argument, NULL, 'l'},    {"log", required_argument, NULL, 'o'},
+        {"seed", required_argument, NULL, 's'},    {"seconds", required_argument, NULL, 't'},
+        {"profile", required_argument, NULL, 'p'}, {"unit", required_argument, NULL, 'u'},
+        {"with", required_argument, NULL, 'w'},    {"profiles", required_argument, NULL, 'P'},
+        {"print", no_argument, NULL, 'x'},         {"check", no_argument, NULL, 'c'},
+        {"manual", no_argument, NULL, 'm'},        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0},
     };
 
     for (int c; (c = getopt_long(argc, argv, "hv", options, NULL)) != -1;)
@@ -74,6 +140,23 @@ static void parse(struct arguments *a, int argc, char **argv)
             break;
         case 't':
             a->seconds = number(optarg, "seconds");
+            break;
+        case 'p':
+            end_profile(a);
+            a->profile = optarg;
+            a->has_unit = false;
+            break;
+        case 'u':
+            add_unit(a, number(optarg, "unit"));
+            break;
+        case 'w':
+            add_parameter(a, optarg);
+            break;
+        case 'P':
+            a->profiles.path = optarg;
+            break;
+        case 'x':
+            a->print = true;
             break;
         case 'c':
             a->check = true;
@@ -95,11 +178,7 @@ static void parse(struct arguments *a, int argc, char **argv)
     optind += a->motes;
     if (a->manual)
         return;
-    if (optind + 1 != argc) {
-        fputs(usage, stderr);
-        exit(2);
-    }
-    a->file = argv[optind];
+    check_words(a, argc - optind, argv + optind);
 }
 
 /* A link of an earlier run is replaced; anything else is not. */
@@ -214,30 +293,69 @@ static int play_motes(const struct arguments *a, const sigset_t *signals)
     return rc;
 }
 
+static int check_line(const struct arguments *a, char *error, size_t size)
+{
+    return sim_check(a->file, a->options.text, error, size);
+}
+
+static int check_motes(const struct arguments *a, char *error, size_t size)
+{
+    return sim_motes_check(a->file, error, size);
+}
+
 /* What plays: a line with stations, or motes. */
 static const struct {
     int (*play)(const struct arguments *a, const sigset_t *signals);
-    int (*check)(const char *file, char *error, size_t size);
+    int (*check)(const struct arguments *a, char *error, size_t size);
     void (*manual)(FILE *out);
-} plays[] = {{play_line, sim_check, sim_manual}, {play_motes, sim_motes_check, sim_motes_manual}};
+} plays[] = {{play_line, check_line, sim_manual}, {play_motes, check_motes, sim_motes_manual}};
+
+/* The description of the line that was asked for by profiles; NULL when that cannot be. */
+static char *describe(const struct arguments *a)
+{
+    struct buf text = {0};
+    char *wrong = sim_profile_line(&a->profiles, &text);
+
+    if (!wrong)
+        return (char *)text.data;
+    fprintf(stderr, "sluice-sim: %s\n", wrong);
+    free(wrong);
+    buf_free(&text);
+    return NULL;
+}
+
+static int run(const struct arguments *a)
+{
+    sigset_t signals;
+    char error[4096];
+
+    if (a->check) {
+        int rc = plays[a->motes].check(a, error, sizeof(error));
+        if (rc < 0)
+            fprintf(stderr, "%s\n", error);
+        return rc ? 1 : 0;
+    }
+    block_signals(&signals);
+    return plays[a->motes].play(a, &signals) ? 1 : 0;
+}
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {0};
-    sigset_t signals;
-    char error[4096];
+    static struct arguments a = {.profiles.path = DEFAULT_PROFILE_PATH};
 
     parse(&a, argc, argv);
     if (a.manual) {
         plays[a.motes].manual(stdout);
         return 0;
     }
-    if (a.check) {
-        int rc = plays[a.motes].check(a.file, error, sizeof(error));
-        if (rc < 0)
-            fprintf(stderr, "%s\n", error);
-        return rc ? 1 : 0;
+    char *text = a.profile ? describe(&a) : NULL;
+    int status = a.profile && !text ? 1 : 0;
+    if (a.print && text) {
+        fputs(text, stdout);
+    } else if (!status) {
+        a.options.text = text;
+        status = run(&a);
     }
-    block_signals(&signals);
-    return plays[a.motes].play(&a, &signals) ? 1 : 0;
+    free(text);
+    return status;
 }

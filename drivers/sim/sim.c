@@ -76,6 +76,7 @@ static int sim_new(struct sim **out, const char *file, const struct sim_options 
     s->pty = (struct sim_pty){.fd = -1, .watch = -1, .slave = -1};
     pthread_mutex_init(&s->lock, NULL);
     s->conf.options.seed = options ? options->seed : 0;
+    s->conf.text = options ? options->text : NULL;
     s->conf.options.log = write_log;
     s->conf.options.log_arg = s;
     rc = sim_conf_load(&s->conf, &s->line, file, error, size);
@@ -105,9 +106,9 @@ int sim_open_virtual(struct sim **out, const char *file, const struct sim_option
     return rc;
 }
 
-int sim_check(const char *file, char *error, size_t size)
+int sim_check(const char *file, const char *text, char *error, size_t size)
 {
-    struct sim_conf conf = {0};
+    struct sim_conf conf = {.text = text};
     struct sim_line *line;
     int rc = sim_conf_load(&conf, &line, file, error, size);
 

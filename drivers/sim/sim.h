@@ -37,6 +37,8 @@ struct sim_counts {
 struct sim_options {
     uint64_t seed;   /* of all chance; 0: the file's, and if it names none, a fresh one */
     const char *log; /* file of the frame log; NULL: the file's, if it names one */
+    const char
+        *text; /* the description itself, in place of a file, whose name is then only said; NULL: the file */
 };
 
 /* A byte as it reaches the master: at the end of its last stop bit. */
@@ -53,8 +55,8 @@ int sim_open(struct sim **out, const char *file, const struct sim_options *optio
 int sim_open_virtual(struct sim **out, const char *file, const struct sim_options *options, char *error,
                      size_t size);
 
-/* Only looks for mistakes in file; no effects. Results as of sim_open. */
-int sim_check(const char *file, char *error, size_t size);
+/* Only looks for mistakes in file, or in text in its place; no effects. Results as of sim_open. */
+int sim_check(const char *file, const char *text, char *error, size_t size);
 
 /* Prints what such a file may hold. */
 void sim_manual(FILE *out);

@@ -140,7 +140,8 @@ int sim_conf_mistakes(const struct conf *conf, char *error, size_t size)
 int sim_conf_load(struct sim_conf *c, struct sim_line **out, const char *file, char *error, size_t size)
 {
     const struct conf_row *const tables[] = {sim_conf_rows};
-    struct conf *conf = conf_load_alone(file, tables, 1, NULL);
+    struct conf *conf =
+        c->text ? conf_load_text(file, c->text, tables, 1) : conf_load_alone(file, tables, 1, NULL);
 
     *out = conf_errors(conf) ? NULL : make_line(c, conf);
     int rc = sim_conf_mistakes(conf, error, size);

@@ -9,8 +9,9 @@ extern const struct conf_row sim_conf_rows[];
 
 struct sim_conf {
     struct sim_line_options options;
-    char *log;     /* NULL: none */
-    bool any_baud; /* the master's speed does not matter */
+    char *log;        /* NULL: none */
+    const char *text; /* in place of the file; NULL: none */
+    bool any_baud;    /* the master's speed does not matter */
 };
 
 /* Reads file. log and log_arg of options are the caller's, given beforehand; a seed of 0 is replaced by the

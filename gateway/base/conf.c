@@ -116,8 +116,8 @@ static struct conf_row *join_tables(const struct conf_row *const *tables, size_t
     return all;
 }
 
-static struct conf *load(const char *path, char *const *parts, const struct conf_row *const *tables,
-                         size_t count, const struct conf_absent *absent)
+static struct conf *begin(const char *path, const struct conf_row *const *tables, size_t count,
+                          const struct conf_absent *absent)
 {
     struct conf *c = mem_alloc(sizeof(*c));
 
@@ -126,6 +126,14 @@ static struct conf *load(const char *path, char *const *parts, const struct conf
     c->absent = absent;
     c->root = conf_node_new(NULL, &c->root_row, "");
     c->root->file = conf_file_name(c, path);
+    return c;
+}
+
+static struct conf *load(const char *path, char *const *parts, const struct conf_row *const *tables,
+                         size_t count, const struct conf_absent *absent)
+{
+    struct conf *c = begin(path, tables, count, absent);
+
     conf_read_file(c, path);
     for (char *const *p = parts; *p; p++)
         conf_read_file(c, *p);
@@ -152,6 +160,17 @@ struct conf *conf_load_alone(const char *path, const struct conf_row *const *tab
                              const struct conf_absent *absent)
 {
     return load(path, (char *const[]){NULL}, tables, count, absent);
+}
+
+struct conf *conf_load_text(const char *name, const char *text, const struct conf_row *const *tables,
+                            size_t count)
+{
+    struct conf *c = begin(name, tables, count, NULL);
+
+    conf_read_text(c, name, text, strlen(text));
+    conf_expand(c);
+    conf_finish(c);
+    return c;
 }
 
 void conf_free(struct conf *c)

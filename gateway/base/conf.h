@@ -83,6 +83,9 @@ struct conf *conf_load(const char *path, const struct conf_row *const *tables, s
 /* The same of path alone, whatever stands beside it. */
 struct conf *conf_load_alone(const char *path, const struct conf_row *const *tables, size_t count,
                              const struct conf_absent *absent);
+/* Of a text in place of a file, which is called name. */
+struct conf *conf_load_text(const char *name, const char *text, const struct conf_row *const *tables,
+                            size_t count);
 void conf_free(struct conf *c);
 
 /* The group of the whole configuration. */

@@ -243,26 +243,31 @@ static void parse(struct conf *c, const char *file, const char *folder, const ch
     config_destroy(&libconfig);
 }
 
-void conf_read_file(struct conf *c, const char *path)
+void conf_read_text(struct conf *c, const char *path, const char *text, size_t len)
 {
     static const char mark[] = "\xef\xbb\xbf"; /* some editors begin UTF-8 with it */
     char *folder = conf_folder(path);
     const char *file = conf_file_name(c, path);
-    struct buf text = {0};
+    size_t skip = len >= 3 && !memcmp(text, mark, 3) ? 3 : 0;
     bool refused = false;
+
+    scan_file(c, path, folder, 0, text + skip, len - skip, &refused);
+    c->broken |= refused;
+    if (!refused)
+        parse(c, file, folder, text + skip);
+    free(folder);
+}
+
+void conf_read_file(struct conf *c, const char *path)
+{
+    struct buf text = {0};
     const char *why = read_text(path, &text);
 
     if (why) {
-        conf_mistake(c, file, 0, "cannot be read: %s", why);
+        conf_mistake(c, conf_file_name(c, path), 0, "cannot be read: %s", why);
         c->broken = true;
     } else {
-        const char *begin = (const char *)text.data;
-        begin += text.len >= 3 && !memcmp(begin, mark, 3) ? 3 : 0;
-        scan_file(c, path, folder, 0, begin, text.len - (size_t)(begin - (const char *)text.data), &refused);
-        c->broken |= refused;
-        if (!refused)
-            parse(c, file, folder, begin);
+        conf_read_text(c, path, (const char *)text.data, text.len);
     }
     buf_free(&text);
-    free(folder);
 }

@@ -36,6 +36,9 @@ void conf_mistake(struct conf *c, const char *file, int line, const char *fmt, .
 
 /* conf_file.c: reads one file, and what it includes, into the tree. */
 void conf_read_file(struct conf *c, const char *path);
+/* The same of a text that stands behind its len bytes with a zero; path: what it is called, and whose folder
+ * counts. */
+void conf_read_text(struct conf *c, const char *path, const char *text, size_t len);
 /* The file that libconfig calls name while main_file is read. */
 const char *conf_source(struct conf *c, const char *main_file, const char *name);
 /* The files *.conf of a folder in the order of their names; ends with NULL. Release with conf_list_free(). */
