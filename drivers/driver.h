@@ -16,6 +16,7 @@
 struct cJSON;
 struct command;
 struct field;
+struct modbus_front;
 struct modbus_raw;
 struct line_visit;
 struct tap;
@@ -66,6 +67,8 @@ struct driver {
     struct tap *(*tap)(void *line);
     void (*view_head)(void *line, struct cJSON *into);
     void (*view)(void *line, const struct tap_frame *f, struct cJSON *into);
+    /* For tools that speak Modbus; NULL: the line does not. */
+    struct modbus_front *(*modbus)(void *line);
     /* Somebody has the wire for a while (line.h). NULL: nobody can. */
     void (*visit)(void *line, struct line_visit v);
     /* Adds an object for each peer that has made itself known (motes). NULL: there are none such. */

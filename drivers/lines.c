@@ -291,6 +291,13 @@ struct running *lines_find(const char *name)
     return NULL;
 }
 
+struct running *lines_next(struct running *r)
+{
+    struct list *next = r ? r->link.next : self.lines.next;
+
+    return self.started && next != &self.lines ? list_entry(next, struct running, link) : NULL;
+}
+
 void lines_names(struct buf *out)
 {
     if (self.started)

@@ -28,6 +28,8 @@ struct running {
 
 /* NULL when there is none of that name. */
 struct running *lines_find(const char *name);
+/* The one after r, NULL: the first; NULL when there is none. */
+struct running *lines_next(struct running *r);
 /* The names of all, for messages. */
 void lines_names(struct buf *out);
 

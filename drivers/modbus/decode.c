@@ -10,7 +10,7 @@
 enum { SHOWN = 16 /* values, or bytes, of a long frame */ };
 
 /* Modbus Application Protocol 1.1b3, 7. */
-static const char *decode_exception(uint8_t code)
+const char *decode_exception(uint8_t code)
 {
     static const char *const names[] = {
         [1] = "illegal function",

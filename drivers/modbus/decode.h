@@ -19,6 +19,9 @@ struct decode_request {
 
 /* pdu: function and what follows it. Appends the words to out. */
 void decode_request(struct bytes pdu, struct buf *out);
+/* "illegal data address"; "unknown" for a code that the standard does not have. */
+const char *decode_exception(uint8_t code);
+
 /* What an answer will be understood by. */
 struct decode_request decode_remember(uint8_t unit, struct bytes pdu);
 /* asked: may be unknown, or another's. */

@@ -98,6 +98,8 @@ static void make_device(struct modbus_device *d, const struct conf_node *line, c
     d->name = mem_strdup(conf_string(n, "name"));
     d->profile = conf_string(n, "profile") ? mem_strdup(conf_string(n, "profile")) : NULL;
     d->unit = (uint8_t)conf_int(n, "unit");
+    d->base = (unsigned)conf_int(n, "base");
+    d->order = (unsigned)(conf_get(n, "order") ? conf_get(n, "order")->i : conf_int(line, "order"));
     d->response_us = (uint32_t)(own ? own->i : all->i) * 1000;
     d->learn_response = !own && !all->given;
     d->limits = modbus_limits_of(n);

@@ -38,6 +38,8 @@ struct modbus_group {
 struct modbus_device {
     char *name, *profile; /* profile: NAME@VERSION; NULL: none */
     uint8_t unit;
+    unsigned base;             /* of addresses as people write them */
+    unsigned order;            /* index into value_orders: where nobody says another */
     uint32_t response_us;      /* how long it may take to begin its answer */
     bool learn_response;       /* nobody has said so: wait less where it always answers sooner */
     struct plan_limits limits; /* its cuts: what was learnt before, set before the line starts; owned */

@@ -131,6 +131,11 @@ static void status(void *line, cJSON *lines, cJSON *devices)
     port_facts_status(&facts, o);
 }
 
+static struct modbus_front *modbus(void *line)
+{
+    return &((struct rtu_line *)line)->front;
+}
+
 static struct tap *tap(void *line)
 {
     return &((struct rtu_line *)line)->tap;
@@ -168,6 +173,7 @@ const struct driver driver_modbus_rtu = {
     .stopped = stopped,
     .free = end,
     .status = status,
+    .modbus = modbus,
     .tap = tap,
     .view_head = view_head,
     .view = view,

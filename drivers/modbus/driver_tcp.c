@@ -102,6 +102,11 @@ static void status(void *line, cJSON *lines, cJSON *devices)
     modbus_front_status(&((struct tcp_line *)line)->front, "modbus-tcp", lines, devices);
 }
 
+static struct modbus_front *modbus(void *line)
+{
+    return &((struct tcp_line *)line)->front;
+}
+
 static struct tap *tap(void *line)
 {
     return &((struct tcp_line *)line)->tap;
@@ -134,6 +139,7 @@ const struct driver driver_modbus_tcp = {
     .stopped = stopped,
     .free = end,
     .status = status,
+    .modbus = modbus,
     .tap = tap,
     .view_head = view_head,
     .view = view,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 modbus := $(or $(CONFIG_MODBUS_RTU),$(CONFIG_MODBUS_TCP))
+obj-$(modbus) += drivers/modbus/ask.o
 obj-$(modbus) += drivers/modbus/config.o
 obj-$(modbus) += drivers/modbus/crc.o
 obj-$(modbus) += drivers/modbus/decode.o
@@ -37,9 +38,13 @@ obj-$(modbus_server) += drivers/modbus/serve_source.o
 obj-$(modbus_server) += drivers/modbus/serve_write.o
 service-$(modbus_server) += service_modbus_servers
 feature-$(modbus_server) += modbus_servers:CONFIG_MODBUS_SERVER
+obj-$(modbus) += drivers/modbus/tool_read.o
+obj-$(modbus) += drivers/modbus/tool_write.o
+obj-$(modbus) += drivers/modbus/tools.o
 obj-$(modbus) += drivers/modbus/value.o
 obj-$(modbus) += drivers/modbus/view.o
 obj-$(modbus) += drivers/modbus/value_types.o
+service-$(modbus) += service_modbus_tools
 driver-$(CONFIG_MODBUS_RTU) += driver_modbus_rtu:modbus-rtu:modbus
 driver-$(CONFIG_MODBUS_TCP) += driver_modbus_tcp:modbus-tcp:modbus
 feature-$(CONFIG_MODBUS_RTU) += protocol=modbus-rtu:CONFIG_MODBUS_RTU

@@ -136,6 +136,23 @@ static void explain_at(const char *at, unsigned base, char *error, size_t size)
             at, base, 65535 + base);
 }
 
+bool modbus_at_read(const char *at, unsigned base, enum modbus_table *table, uint16_t *address, int *bit,
+                    char *error, size_t size)
+{
+    struct modbus_point p = {0};
+
+    if (!read_at(at, base, &p, bit)) {
+        explain_at(at, base, error, size);
+        return false;
+    }
+    *table = p.table;
+    *address = p.address;
+    if (*bit < 0 || !table_is_bits(*table))
+        return true;
+    snprintf(error, size, "a coil or discrete input has no bits; leave the part behind the point away");
+    return false;
+}
+
 /* ---- type ---- */
 
 /* The type that is written, or the only one that the address allows. */

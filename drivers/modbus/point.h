@@ -43,6 +43,10 @@ void modbus_point_free(struct modbus_point *p);
  * places may have; nothing is to be freed. line may be NULL when the device has an order. */
 bool modbus_place_read(const struct conf_node *line, const struct conf_node *device,
                        const struct conf_node *point, struct modbus_point *out, char *error, size_t size);
+/* "holding:100", "holding:7.3": where that is on the wire; *bit: -1 when none is named. False: it is no
+ * address, and why. */
+bool modbus_at_read(const char *at, unsigned base, enum modbus_table *table, uint16_t *address, int *bit,
+                    char *error, size_t size);
 
 /* "holding:100-119": addresses as the device counts them, from base. False when it is no range. */
 bool modbus_range_read(const char *text, unsigned base, struct plan_range *out);

@@ -15,6 +15,7 @@ void asker_refuse(cJSON *answer, const char *fmt, ...)
     char *text = mem_vformat(fmt, args);
     va_end(args);
     cJSON_DeleteItemFromObjectCaseSensitive(answer, "ok");
+    cJSON_DeleteItemFromObjectCaseSensitive(answer, "error");
     cJSON_AddFalseToObject(answer, "ok");
     cJSON_AddStringToObject(answer, "error", text);
     free(text);

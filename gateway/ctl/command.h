@@ -20,6 +20,11 @@ enum option_id {
     OPTION_PCAP,
     OPTION_HEX,
     OPTION_FOR,
+    OPTION_ORDER,
+    OPTION_ALL_ORDERS,
+    OPTION_EVERY,
+    OPTION_VERIFY,
+    OPTION_YES,
     OPTION_TOTAL,
 };
 
@@ -63,6 +68,8 @@ int do_acl(const struct options *o, char **words);
 /* Field tools. */
 int do_trace(const struct options *o, char **words);
 int do_sniff(const struct options *o, char **words);
+int do_read(const struct options *o, char **words);
+int do_write(const struct options *o, char **words);
 int do_top(const struct options *o, char **words);
 
 extern const char help_text[];

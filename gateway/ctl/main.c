@@ -190,6 +190,8 @@ static const struct command {
     {"acl", do_acl, 5, 5, 0},
     {"trace", do_trace, 1, 1, TAKES(DEVICE) | TAKES(COUNT) | TAKES(PCAP) | TAKES(HEX)},
     {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
+    {"read", do_read, 2, 3, TAKES(COUNT) | TAKES(ORDER) | TAKES(ALL_ORDERS) | TAKES(EVERY)},
+    {"write", do_write, 3, 4, TAKES(ORDER) | TAKES(VERIFY) | TAKES(YES)},
     {"top", do_top, 0, 0, 0},
     {"motes", do_motes, 0, 0, 0},
 };
@@ -202,6 +204,11 @@ static const struct option option_names[] = {
     [OPTION_PCAP] = {"pcap", required_argument, NULL, 0},
     [OPTION_HEX] = {"hex", no_argument, NULL, 0},
     [OPTION_FOR] = {"for", required_argument, NULL, 0},
+    [OPTION_ORDER] = {"order", required_argument, NULL, 0},
+    [OPTION_ALL_ORDERS] = {"all-orders", no_argument, NULL, 0},
+    [OPTION_EVERY] = {"every", required_argument, NULL, 0},
+    [OPTION_VERIFY] = {"verify", no_argument, NULL, 0},
+    [OPTION_YES] = {"yes", no_argument, NULL, 0},
     [OPTION_TOTAL] = {"config", required_argument, NULL, 'c'},
     {"socket", required_argument, NULL, 's'},
     {"json", no_argument, NULL, 'j'},
@@ -257,10 +264,40 @@ static int take_option(struct options *o, enum option_id id, const char *value)
     return DONE;
 }
 
+static bool is_number(const char *word)
+{
+    return word[0] == '-' && (word[1] == '.' || (word[1] >= '0' && word[1] <= '9'));
+}
+
+/* "-42" is a value, not an option: such words go to the end, in their order, behind "--". */
+static char **sort_arguments(int argc, char **argv)
+{
+    static char end[] = "--";
+    static char **out; /* until the end */
+    int n = 0, options = 0;
+
+    out = mem_alloc((size_t)(argc + 2) * sizeof *out);
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        options++;
+    for (int i = 0; i < options; i++)
+        if (!is_number(argv[i]))
+            out[n++] = argv[i];
+    out[n++] = end;
+    for (int i = 0; i < options; i++)
+        if (is_number(argv[i]))
+            out[n++] = argv[i];
+    for (int i = options + 1; i < argc; i++)
+        out[n++] = argv[i];
+    return out;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {0};
 
+    argv = sort_arguments(argc, argv);
+    while (argv[argc])
+        argc++;
     for (int c, id = 0; (c = getopt_long(argc, argv, "c:s:jhV", option_names, &id)) != -1;) {
         switch (c) {
         case 0:

@@ -68,7 +68,7 @@ void watch_show(struct watch *w, const cJSON *frame, FILE *out)
                 human_count(lost).s);
         w->begun = false;
     }
-    if (!w->first_us)
+    if (w->first_us <= 0)
         w->first_us = at;
     fprintf(out, "%11.6f", (at - w->first_us) / 1e6);
     print_gap(w, at, out);
