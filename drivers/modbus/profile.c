@@ -119,8 +119,7 @@ static void list_folder(const char *folder, char ***list, size_t *count)
         closedir(dir);
 }
 
-/* The names of all profiles in path, sorted, each once; ends with NULL. */
-static char **profile_list(const char *path)
+char **profile_list(const char *path)
 {
     char **list = mem_alloc(sizeof *list);
     size_t count = 0, kept = 0;

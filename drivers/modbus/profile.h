@@ -41,4 +41,7 @@ void profile_settle(struct profile *p);
 /* The path with its relative folders taken from the folder of file. To be freed. */
 char *profile_path_resolve(const char *path, const char *file);
 
+/* The names of all profiles in path, sorted, each once; ends with NULL. Free each, then the list. */
+char **profile_list(const char *path);
+
 #endif

@@ -72,6 +72,15 @@ int do_read(const struct options *o, char **words);
 int do_write(const struct options *o, char **words);
 int do_top(const struct options *o, char **words);
 
-extern const char help_text[];
+/* What the field's side brings: looked for behind main.c's own; takes no options but those of all. */
+struct ctl_command {
+    const char *name;
+    int (*run)(const struct options *o, char **words);
+    int least, most;  /* arguments */
+    const char *help; /* lines for --help */
+};
+extern const struct ctl_command *const ctl_commands[]; /* generated from command-y; ends with NULL */
+
+extern const char help_text[], help_options[];
 
 #endif

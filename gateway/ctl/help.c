@@ -39,7 +39,9 @@ const char help_text[] =
     "                               a point within its range, or any address; --yes: also past a point\n"
     "  sluicectl top                lines, devices, bridges and broker, each second anew; q ends\n"
     "  sluicectl log LEVEL          what the daemon logs: error, warning, info or debug, until it starts "
-    "anew\n"
+    "anew\n";
+
+const char help_options[] =
     "\n"
     "  -c, --config FILE   the daemon's configuration, which names its socket (" DEFAULT_CONFIG ")\n"
     "  -s, --socket PATH   the daemon's control socket\n"

@@ -234,23 +234,40 @@ static int check_options(const struct options *o, const struct command *c)
     return DONE;
 }
 
+static int run_command(const struct options *o, const struct command *c, int count, char **words)
+{
+    if (count - 1 < c->least)
+        return wrong_use(c->name, " needs an argument");
+    if (count - 1 > c->most)
+        return wrong_use("too much was given to ", c->name);
+    if (check_options(o, c))
+        return WRONG_USE;
+    return c->run(o, words + 1);
+}
+
 static int run(const struct options *o, int count, char **words)
 {
     if (!count)
         return wrong_use("no command", "");
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         const struct command *c = &commands[i];
-        if (strcmp(c->name, words[0]) != 0)
-            continue;
-        if (count - 1 < c->least)
-            return wrong_use(c->name, " needs an argument");
-        if (count - 1 > c->most)
-            return wrong_use("too much was given to ", c->name);
-        if (check_options(o, c))
-            return WRONG_USE;
-        return c->run(o, words + 1);
+        if (!strcmp(c->name, words[0]))
+            return run_command(o, c, count, words);
     }
+    for (const struct ctl_command *const *c = ctl_commands; *c; c++)
+        if (!strcmp((*c)->name, words[0])) {
+            const struct command row = {(*c)->name, (*c)->run, (*c)->least, (*c)->most, 0};
+            return run_command(o, &row, count, words);
+        }
     return wrong_use("there is no command ", words[0]);
+}
+
+static void print_help(void)
+{
+    fputs(help_text, stdout);
+    for (const struct ctl_command *const *c = ctl_commands; *c; c++)
+        fputs((*c)->help, stdout);
+    fputs(help_options, stdout);
 }
 
 static int take_option(struct options *o, enum option_id id, const char *value)
@@ -314,7 +331,7 @@ int main(int argc, char **argv)
             o.json = true;
             break;
         case 'h':
-            fputs(help_text, stdout);
+            print_help();
             return DONE;
         case 'V':
             puts("sluicectl " SLUICE_VERSION);

@@ -4,6 +4,21 @@ obj-y += gateway/ctl/table.o
 obj-y += gateway/ctl/status_fields.o
 obj-y += gateway/ctl/status_view.o
 obj-y += gateway/ctl/top_view.o
+gen-y += ctl_commands
+
+# command-y: rows of the table of commands that other folders bring, as symbols.
+define ctl_commands_c
+#include "ctl/command.h"
+
+$(foreach c,$(command-y),extern const struct ctl_command $c;$(newline))
+const struct ctl_command *const ctl_commands[] = {
+$(foreach c,$(command-y),    &$c,$(newline))    NULL,
+};
+endef
+
+$(GEN)/ctl_commands.c: FORCE
+	$(call generate,ctl_commands_c)
+
 ctl-y += gateway/ctl/main.o
 ctl-y += gateway/ctl/motes.o
 ctl-y += gateway/ctl/ask.o

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles: what a device gets from one, what it may change, and how mistakes in both are told."""
+import json
+import subprocess
+
 import pytest
-from daemon import SLUICED, Sluiced, wait_for
+from daemon import SLUICECTL, SLUICED, Sluiced, wait_for
 from field import FAST, Watcher, check, conf, line, simulated, status
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
@@ -78,6 +81,34 @@ def test_a_changed_profile_is_told_and_read_anew_at_a_reload(tmp_path, ending):
     (tmp_path / "profiles" / "meter@2.conf").write_text(PROFILE)
     daemon.reload()
     wait_for(lambda: status(daemon)["devices"][0]["profile"] == "meter@2", what="the old one beside the new one")
+
+
+def ctl(*args):
+    done = subprocess.run([SLUICECTL, *args], capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_people_see_which_profiles_there_are_and_what_is_in_one(tmp_path):
+    config = tmp_path / "c.conf"
+    config.write_text('site = "x";\n' + site(tmp_path, profiled()))
+    (tmp_path / "profiles" / "meter@1.conf").write_text(PROFILE.replace("version = 2", "version = 1"))
+    (tmp_path / "profiles" / "other.conf").write_text(PROFILE.replace("scale = 0.1", "scala = 0.1"))
+    code, out, _ = ctl("-c", config, "profile", "list")
+    assert code == 0 and "meter          2  a meter\n" in out and "other          2  has mistakes\n" in out, out
+    assert [p["name"] for p in json.loads(ctl("-c", config, "-j", "profile", "list")[1])] == ["meter", "meter", "other"]
+    code, out, _ = ctl("-c", config, "profile", "show", "meter")
+    for text in ("meter@2: a meter\n", "leaves the factory with: 9600 8N1", "parameter ratio: of the transformer (1 to 100; 1 unless given)",
+                 "group fast, every 100ms", "holding:2", "phases >= 2"):
+        assert code == 0 and text in out, out
+    shown = json.loads(ctl("-c", config, "-j", "profile", "show", "meter@1")[1])
+    assert shown["version"] == 1 and shown["groups"]["slow"]["points"] == [{"name": "e", "at": "holding:4", "type": "uint32"}]
+    code, _, err = ctl("-c", config, "profile", "show", tmp_path / "profiles" / "other.conf")
+    assert code == 1 and "other.conf:7: unknown key `scala`" in err
+    (tmp_path / "profiles" / "other.conf").write_text(PROFILE.replace("holding:2", "holding:70000"))
+    code, _, err = ctl("-c", config, "profile", "show", "other")
+    assert code == 1 and 'other.conf:9: at = "holding:70000" is no address' in err
+    assert ctl("-c", config, "profile", "show", "metre")[0] == 1 and ctl("-c", config, "profile", "show")[0] == 2
+    assert ctl("-c", tmp_path / "no.conf", "profile", "list")[0] == 2 and "profile show NAME" in ctl("--help")[1]
 
 
 MISTAKES = {

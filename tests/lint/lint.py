@@ -20,7 +20,7 @@ MAY_USE = {
     "broker": "store net codec base",
     "ops": "broker store net codec base",
     "ctl": "ops net codec base",
-    "drivers": "broker net codec base",
+    "drivers": "broker net codec base ctl",  # they bring commands of sluicectl
     "bridge": "broker net codec base",
     "gateway": "ops broker store net codec base",
 }
