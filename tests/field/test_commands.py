@@ -5,10 +5,11 @@ import threading
 
 import paho.mqtt.client as mqtt
 import pytest
-from daemon import SLUICED, Sluiced, wait_for
+from daemon import SLUICED, Sluiced, listens, wait_for
 from field import FAST, Watcher, conf, device, line, mbpoll, pair, point, pymodbus, status
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from users import user, users
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
 
@@ -19,29 +20,37 @@ VERIFY = 'write = { verify = "readback"; };'
 class Hand:
     """An MQTT 5 client that sends commands and gets the verdicts to a topic of its own."""
 
-    def __init__(self, daemon, name="hmi"):
-        self.got = {}
+    def __init__(self, daemon, name="hmi", login=None, hears="answers/#"):
+        self.got, self.topics = {}, []
         self.ready = threading.Event()
         self.client = mqtt.Client(name, protocol=mqtt.MQTTv5)
         self.client.on_message = self.take
         self.client.on_subscribe = lambda *_: self.ready.set()
+        if login:
+            self.client.username_pw_set(*login)
         self.client.connect("127.0.0.1", daemon.port)
-        self.client.subscribe("answers/#", 1)
+        self.client.on_connect = lambda *_: self.client.subscribe(hears, 1)
         self.client.loop_start()
-        self.ready.wait(10)
+        assert self.ready.wait(20)
 
     def take(self, client, userdata, m):
-        self.got[m.properties.CorrelationData] = (m.topic, json.loads(m.payload))
+        self.topics.append(m.topic)
+        number = getattr(m.properties, "CorrelationData", None)
+        if number and (m.topic.endswith("/result") or "/set/" not in m.topic):
+            self.got[number] = (m.topic, json.loads(m.payload))
 
-    def send(self, device, name, payload, expiry=None):
-        number = b"%d" % (len(self.got) + 1)
+    def publish(self, device, name, payload, number, to, expiry=None):
         p = Properties(PacketTypes.PUBLISH)
-        p.ResponseTopic, p.CorrelationData = "answers/hmi", number
+        p.ResponseTopic, p.CorrelationData = to, number
         if expiry:
             p.MessageExpiryInterval = expiry
         self.client.publish(f"sluice/test/{device}/set/{name}", payload if isinstance(payload, str) else json.dumps(payload), 1, properties=p)
+
+    def send(self, device, name, payload, expiry=None, to="answers/hmi"):
+        number = b"%d" % (len(self.got) + 1)
+        self.publish(device, name, payload, number, to, expiry)
         topic, answer = wait_for(lambda: self.got.get(number), what=f"the verdict on {device}/{name}")
-        assert topic == "answers/hmi"
+        assert topic == to
         return answer
 
     def close(self):
@@ -113,6 +122,30 @@ def test_what_cannot_be_done_is_said(tmp_path, ending):
     events = [e for e in watcher.on("event/command")]
     assert len(events) == 15 and all(e["client"] == "hmi" for e in events)
     assert events[-1]["ok"] and events[-1]["value"] == 12.5 and events[-1]["point"] == "a"
+
+
+def test_nobody_has_an_answer_sent_where_he_could_not_publish(tmp_path, ending):
+    """The response topic of MQTT 5 is the sender's choice: rules hold for it as if he published there himself."""
+    rules = users(user("ann", "a"), user("bob", "b")) + """acl = ( { user = "bob"; allow = "all"; topic = "#"; },
+        { allow = "publish"; topic = "sluice/test/+/set/+"; }, { allow = "all"; topic = "answers/%u/#"; } );"""
+    (tmp_path / "line.sim").write_text(f'baud = 115200; format = "8N1"; stations = ( {{ name = "one"; unit = 1; turnaround_us = 500; {STATION} }} );')
+    daemon = Sluiced(tmp_path, conf([line("sim:line.sim", more=FAST)], [device("d", 1, POINTS)]) + rules, listener=False)
+    with daemon.conf_path.open("a") as out:
+        out.write(f'listeners = ( {{ bind = "127.0.0.1:{daemon.port}"; }} );\n')
+    ending(daemon.start())
+    wait_for(lambda: listens(daemon.port), what="the listener")
+    bob = ending(Hand(daemon, "bob", ("bob", "b"), "#"))
+    ann = ending(Hand(daemon, "ann", ("ann", "a"), "answers/ann/#"))
+    assert ann.send("d", "b", 5, to="answers/ann")["ok"]
+    # Where she may not: the verdict goes beside the command, where bob sees it, with her number.
+    ann.publish("d", "b", 6, b"forged", "answers/bob")
+    topic, answer = wait_for(lambda: bob.got.get(b"forged"), what="the verdict")
+    assert topic == "sluice/test/d/set/b/result" and answer["ok"] and answer["value"] == 6
+    ann.publish("d", "b", 7, b"system", "$SYS/broker/version")
+    assert wait_for(lambda: bob.got.get(b"system"), what="the verdict")[0] == "sluice/test/d/set/b/result"
+    assert ann.send("d", "b", 8, to="answers/ann/again")["ok"]
+    assert {t for t, _ in ann.got.values()} == {"answers/ann", "answers/ann/again"}
+    assert b"forged" not in ann.got and not [t for t in bob.topics if t == "answers/bob"]
 
 
 def test_an_old_client_gets_the_verdict_beside_the_command(tmp_path, ending):
