@@ -24,7 +24,8 @@ for m in %s; do modprobe $m 2>/dev/null; done
 ip link set lo up; ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
 echo 3 > /proc/sys/kernel/printk
 stty -echo -F /dev/ttyS0
-echo ==shell
+"""
+SHELL = """echo ==shell
 exec sh /dev/ttyS0 > /dev/ttyS0 2>&1
 """
 
@@ -64,10 +65,10 @@ class Tree:
 
     def __init__(self, top):
         self.top = Path(top)
-        for name in ("bin", "proc", "sys", "dev", "etc", "root"):
+        for name in ("usr/bin", "usr/lib", "usr/lib64", "proc", "sys", "dev", "etc", "root"):
             (self.top / name).mkdir(parents=True)
-        for name in ("sbin", "usr/bin", "usr/sbin"):
-            self.link(name, "/bin") if "/" not in name else (self.top / "usr").mkdir(exist_ok=True) or self.link(name, "/bin")
+        for name, to in (("bin", "usr/bin"), ("sbin", "usr/bin"), ("usr/sbin", "bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64")):
+            self.link(name, to)
         self.put(shutil.which("busybox"), "bin/busybox")
         for applet in run(shutil.which("busybox"), "--list").split():
             if applet != "busybox":
@@ -111,23 +112,23 @@ class Tree:
 
 
 class Guest:
-    """ports: chardev options of the second, third … UART, as "serial,path=…"."""
+    """ports: chardev options of the second, third … UART, as "serial,path=…". dress(tree) adds files; the shell of INIT is what
+    the guest runs unless begin says otherwise."""
 
-    def __init__(self, folder, conf, ports, init=INIT % " ".join(MODULES), more=(), append=""):
+    def __init__(self, folder, conf, ports, dress=lambda tree: None, begin=SHELL):
         self.folder, self.port = Path(folder), free_port()
         source = kernel()
         tree = Tree(self.folder / "tree")
         tree.modules(source)
         tree.programs(SLUICED, SLUICECTL)
         tree.write("etc/sluice/sluice.conf", conf)
-        for name, text in dict(more).items():
-            tree.write(name, text, 0o755)
-        tree.write("init", init, 0o755)
+        tree.write("init", INIT % " ".join(MODULES) + begin, 0o755)
+        dress(tree)
         tree.pack(self.folder / "initrd")
         shutil.rmtree(self.folder / "tree")
-        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-m", "512", "-nodefaults", "-no-reboot", "-display", "none",
+        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg", "-cpu", "qemu64,+rdrand", "-m", "512", "-nodefaults", "-no-reboot", "-display", "none",
                 "-kernel", next((source / "boot").glob("vmlinuz-*")), "-initrd", self.folder / "initrd",
-                "-append", f"console=ttyS0 quiet {append}", "-trace", "serial_write", "-trace", "serial_update_parameters",
+                "-append", f"console=ttyS0 quiet", "-trace", "serial_write", "-trace", "serial_update_parameters",
                 "-D", self.folder / "trace", "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
                 "-chardev", f"socket,id=shell,path={self.folder}/shell,server=on,wait=off,logfile={self.folder}/console", "-serial", "chardev:shell",
                 "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-10.0.2.15:1883", "-device", "e1000,netdev=net,romfile=",
