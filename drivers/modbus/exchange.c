@@ -47,6 +47,14 @@ void exchange_begin(struct exchange *x, const struct exchange_request *request, 
     x->state = STATE_SILENCE;
 }
 
+bool exchange_withdraw(struct exchange *x)
+{
+    if (x->state != STATE_SILENCE)
+        return false;
+    x->state = STATE_IDLE;
+    return true;
+}
+
 void exchange_sent(struct exchange *x, uint64_t now_us)
 {
     x->sent_us = now_us + rtu_wire_us(&x->timing, x->frame_len);

@@ -78,6 +78,11 @@ void exchange_begin(struct exchange *x, const struct exchange_request *request, 
 /* *until_us: when to ask again at the latest (IDLE: 0 when there is no need). */
 enum exchange_what exchange_step(struct exchange *x, uint64_t now_us, uint64_t *until_us);
 
+/* Takes the request back while it waits for silence, as something more urgent has come; false once it was
+ * sent.
+ */
+bool exchange_withdraw(struct exchange *x);
+
 /* The request has been handed to the tty at now_us. */
 void exchange_sent(struct exchange *x, uint64_t now_us);
 

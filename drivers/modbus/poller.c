@@ -76,12 +76,15 @@ struct asked {
     uint8_t unit;
     uint32_t response_us;
     const struct plan_limits *limits;
+    bool yields; /* to orders, until something has been sent */
 };
 
 static struct asked asked_of(const struct poller *p, unsigned device)
 {
-    return (struct asked){device, p->m->devices[device].unit, polls_response(&p->polls, device),
-                          &p->polls.units[device].limits};
+    return (struct asked){.device = device,
+                          .unit = p->m->devices[device].unit,
+                          .response_us = polls_response(&p->polls, device),
+                          .limits = &p->polls.units[device].limits};
 }
 
 static void note_exchange(struct poller *p, const struct asked *a, uint64_t began)
@@ -102,7 +105,10 @@ static bool libmodbus_refuses(struct poller *p)
     return p->x.verdict == EXCHANGE_OK && p->x.reply_len && rtu_confirm(p->rtu, p->x.reply, p->x.reply_got);
 }
 
-/* Sends function and what follows it. 0: p->x has the verdict; -E…: the line is lost or stops. */
+enum { UNSAFE = 1, WITHDRAWN = 2 };
+
+/* Sends function and what follows it. 0: p->x has the verdict; WITHDRAWN, where it yields: orders have come
+ * and nothing was sent; -E…: the line is lost or stops. */
 static int ask(struct poller *p, const struct asked *a, struct bytes pdu, size_t reply_len)
 {
     uint8_t frame[RTU_FRAME_MAX];
@@ -116,9 +122,9 @@ static int ask(struct poller *p, const struct asked *a, struct bytes pdu, size_t
                                        .response_us = a->response_us,
                                        .holdoff_us = p->m->holdoff_us};
     exchange_begin(&p->x, &request, began);
-    int err = p->io->run(p->io_arg, &p->x);
+    int err = p->io->run(p->io_arg, &p->x, a->yields);
     if (err)
-        return err;
+        return err > 0 ? WITHDRAWN : err;
     if (libmodbus_refuses(p)) {
         log_error("line %s: libmodbus refuses a reply that has been judged as good", p->m->name);
         p->x.verdict = EXCHANGE_CRC;
@@ -164,15 +170,16 @@ static int ask_part(struct poller *p, const struct asked *a, const struct plan_b
     return 0;
 }
 
-/* The block, in a shape that no late reply can have. UNSAFE: there is none now. */
-enum { UNSAFE = 1 };
-
+/* The block, in a shape that no late reply can have. UNSAFE: there is none now. What is read in parts belongs
+ * together: only the first yields. */
 static int ask_block(struct poller *p, const struct asked *a, const struct plan_block *b, struct cut *cut)
 {
     struct late *l = &p->x.late[a->unit];
+    struct asked firm = *a;
     struct plan_block parts[2];
     size_t filled = 0;
 
+    firm.yields = false;
     late_expire(l, now_of(p));
     unsigned count = late_parts(l, b, a->limits, may_cut, cut, parts);
     int err = 0;
@@ -182,14 +189,14 @@ static int ask_block(struct poller *p, const struct asked *a, const struct plan_
         return UNSAFE;
     p->x.verdict = EXCHANGE_OK;
     for (unsigned i = 0; i < count && !err && p->x.verdict == EXCHANGE_OK; i++)
-        err = ask_part(p, a, &parts[i], &filled);
+        err = ask_part(p, i ? &firm : a, &parts[i], &filled);
     if (err || !wider)
         return err;
     l->narrow = p->x.verdict == EXCHANGE_EXCEPTION;
     if (!l->narrow)
         return 0;
     /* The unit has no register behind the block. */
-    return late_forget_reads(l, b, now_of(p)) ? ask_part(p, a, b, &filled) : UNSAFE;
+    return late_forget_reads(l, b, now_of(p)) ? ask_part(p, &firm, b, &filled) : UNSAFE;
 }
 
 /* ---- orders ---- */
@@ -248,8 +255,10 @@ static struct asked asked_raw(const struct poller *p, const struct modbus_order 
     bool ours = o->device != ORDER_NO_DEVICE;
     uint32_t own = ours ? p->m->devices[o->device].response_us : p->m->response_us;
 
-    return (struct asked){ORDER_NO_DEVICE, o->raw->unit, o->raw->response_us ? o->raw->response_us : own,
-                          ours ? &p->polls.units[o->device].limits : &all};
+    return (struct asked){.device = ORDER_NO_DEVICE,
+                          .unit = o->raw->unit,
+                          .response_us = o->raw->response_us ? o->raw->response_us : own,
+                          .limits = ours ? &p->polls.units[o->device].limits : &all};
 }
 
 static void raw_answered(struct poller *p, struct modbus_raw *raw, struct bytes answer)
@@ -338,13 +347,14 @@ static int poll_step(struct poller *p, size_t index)
         return 0;
     struct cut cut = {&p->polls, index};
     struct asked a = asked_of(p, p->polls.list[index].device);
+    a.yields = true;
     int err = ask_block(p, &a, b, &cut);
     if (err < 0)
         return err;
-    if (err == UNSAFE) {
+    if (err == UNSAFE)
         polls_put_off(&p->polls, index, now_of(p));
+    if (err)
         return 0;
-    }
     struct modbus_result r = result_of(p);
     polls_took(&p->polls, index, &r, now_of(p));
     return 0;

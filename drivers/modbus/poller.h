@@ -21,8 +21,9 @@ extern const struct line_ops poller_ops;
  * lost, or is to end. */
 struct poller_io {
     uint64_t (*now)(void *arg);
-    /* Runs the exchange that has begun to its end. */
-    int (*run)(void *arg, struct exchange *x);
+    /* Runs the exchange that has begun to its end. yields: 1 when orders came before anything was sent, and
+     * nothing was. */
+    int (*run)(void *arg, struct exchange *x, bool yields);
     /* Listens until until_us, or until there are orders. */
     int (*listen)(void *arg, struct exchange *x, uint64_t until_us);
     void (*take_orders)(void *arg, struct list *out);

@@ -11,11 +11,11 @@ static uint64_t tty_now(void *arg)
     return clock_boot_us();
 }
 
-static int tty_run(void *arg, struct exchange *x)
+static int tty_run(void *arg, struct exchange *x, bool yields)
 {
     const struct poller_tty *t = arg;
 
-    return rtu_run(x, t->port, t->line->wake_fd);
+    return rtu_run(x, t->port, t->line->wake_fd, yields ? t->line->order_fd : -1);
 }
 
 static int tty_listen(void *arg, struct exchange *x, uint64_t until_us)

@@ -139,7 +139,18 @@ static int rest(const struct exchange *x, int stop_fd)
     return until_us > clock_boot_us() ? wait_for_bytes(-1, stop_fd, -1, until_us) : 0;
 }
 
-int rtu_run(struct exchange *x, struct port *port, int stop_fd)
+/* Before the request is sent it may give way; afterwards the wait is for the answer alone. */
+static int wait_on(struct exchange *x, struct port *port, int stop_fd, int order_fd, uint64_t until_us)
+{
+    bool sent = x->state != STATE_SILENCE;
+    int err = rest(x, stop_fd);
+
+    if (!err)
+        err = wait_for_bytes(port->fd, stop_fd, sent ? -1 : order_fd, until_us);
+    return err > 0 && !exchange_withdraw(x) ? 0 : err;
+}
+
+int rtu_run(struct exchange *x, struct port *port, int stop_fd, int order_fd)
 {
     for (;;) {
         uint64_t until_us;
@@ -157,9 +168,7 @@ int rtu_run(struct exchange *x, struct port *port, int stop_fd)
             break;
         case EXCHANGE_WAIT:
         case EXCHANGE_IDLE:
-            err = rest(x, stop_fd);
-            if (!err)
-                err = wait_for_bytes(port->fd, stop_fd, -1, until_us);
+            err = wait_on(x, port, stop_fd, order_fd, until_us);
             break;
         }
         if (err)

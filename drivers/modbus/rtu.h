@@ -23,9 +23,9 @@ int rtu_frame(struct rtu *r, uint8_t unit, const uint8_t *pdu, size_t len, uint8
 /* Passes an accepted reply through libmodbus. 0, or -EBADMSG when it does not take it. */
 int rtu_confirm(struct rtu *r, const uint8_t *reply, size_t len);
 
-/* Runs the exchange that has begun to its end. 0; -ECANCELED when stop_fd became readable; another -E… when
- * the tty is lost. */
-int rtu_run(struct exchange *x, struct port *port, int stop_fd);
+/* Runs the exchange that has begun to its end. 0; 1 when order_fd (-1: none) became readable before anything
+ * was sent, and nothing will be; -ECANCELED when stop_fd did; another -E… when the tty is lost. */
+int rtu_run(struct exchange *x, struct port *port, int stop_fd, int order_fd);
 
 /* Listens until until_us or until order_fd is readable, so that what comes unasked is counted and does not
  * wait for the next exchange. */

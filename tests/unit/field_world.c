@@ -35,11 +35,13 @@ static uint64_t now(void *arg)
     return ((struct field_world *)arg)->now_us;
 }
 
-static int run(void *arg, struct exchange *x)
+/* Orders that a test gives are there at the next step. */
+static int run(void *arg, struct exchange *x, bool yields)
 {
     struct field_world *w = arg;
     uint64_t until, sent_us = 0;
 
+    (void)yields;
     for (enum exchange_what what; (what = exchange_step(x, w->now_us, &until)) != EXCHANGE_DONE;) {
         if (what == EXCHANGE_SEND) {
             sent_us = w->now_us;

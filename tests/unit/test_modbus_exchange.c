@@ -364,6 +364,32 @@ static void the_silence_is_exact(void **state)
     assert_int_equal(x.counts.frames_foreign, 1);
 }
 
+/* Something more urgent goes first: the silence goes on from the same byte, and what was sent stays sent. */
+static void a_request_that_waits_for_silence_can_be_taken_back(void **state)
+{
+    struct rtu_timing t = rtu_timing(19200, 11);
+    uint8_t frame[8] = {1, 3, 0, 0, 0, 1};
+    struct exchange x;
+    uint64_t until;
+
+    (void)state;
+    crc_append(frame, 6);
+    exchange_init(&x, t);
+    exchange_reset(&x, 50000);
+    struct exchange_request r = {.frame = {frame, 8}, .reply_len = 7, .response_us = 100000};
+    exchange_begin(&x, &r, 50100);
+    assert_int_equal(exchange_step(&x, 50100, &until), EXCHANGE_WAIT);
+    assert_true(exchange_withdraw(&x));
+    assert_int_equal(exchange_step(&x, 50200, &until), EXCHANGE_IDLE);
+    exchange_begin(&x, &r, 50300);
+    assert_int_equal(exchange_step(&x, 50300, &until), EXCHANGE_WAIT);
+    assert_int_equal(until, 50000 + t.silence_us);
+    assert_int_equal(exchange_step(&x, until, &until), EXCHANGE_SEND);
+    exchange_sent(&x, 50000 + t.silence_us);
+    assert_false(exchange_withdraw(&x));
+    assert_int_equal(exchange_step(&x, 60000, &until), EXCHANGE_WAIT);
+}
+
 /* Half of a reply that was repeated behind the accepted one, and then the next request of the same shape. */
 static void what_came_before_the_request_is_no_answer(void **state)
 {
@@ -399,6 +425,7 @@ int main(void)
         cmocka_unit_test(exceptions_are_no_values_and_no_timeouts),
         cmocka_unit_test(a_line_that_is_never_quiet_is_given_up),
         cmocka_unit_test(the_silence_is_exact),
+        cmocka_unit_test(a_request_that_waits_for_silence_can_be_taken_back),
         cmocka_unit_test(what_came_before_the_request_is_no_answer),
     };
 
