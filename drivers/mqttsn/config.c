@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "codec/mqtt.h"
+#include "drivers/mqttsn/framing.h"
 
 static const struct conf_row predefined_rows[] = {
     {"id", CONF_INT, CONF_REQUIRED, .min = 1, .max = 65534, .help = "the number that motes use"},
@@ -24,7 +25,18 @@ static const struct conf_row allow_rows[] = {
 };
 
 const struct conf_row sn_line_rows[] = {
-    {"port", CONF_STRING, CONF_REQUIRED, .help = "where motes are: \"udp:ADDRESS:PORT\""},
+    {"port", CONF_STRING, CONF_REQUIRED,
+     .help = "where motes are: \"udp:ADDRESS:PORT\", \"/dev/ttyUSB0\", \"usb:VENDOR:PRODUCT:SERIAL\""},
+    {"baud", CONF_INT, .def = "115200", .min = 300, .max = 4000000, .help = "serial: bits a second"},
+    {"format", CONF_CHOICE, .def = "8N1", .choices = serial_format_names,
+     .help = "serial: data bits, parity, stop bits"},
+    {"framing", CONF_CHOICE, .def = "plain", .choices = framing_names,
+     .help = "serial: how packets lie among the bytes (docs/serial-motes.md)"},
+    {"gap", CONF_DURATION, .def = "100ms", .min = 1, .max = 10000,
+     .help = "serial: a silence that ends what is unfinished; never less than 5 characters"},
+    {"max_packet", CONF_INT, .def = "255", .min = 32, .max = FRAMING_MOST,
+     .help = "serial: bytes of the longest packet"},
+    {"rs485", CONF_GROUP, .def = "", .rows = rs485_rows, .help = "serial: how the transceiver is switched"},
     {"multicast", CONF_STRING, .help = "group by which motes find the gateway, on the port's number"},
     {"interface", CONF_STRING, .min = 1, .max = 15, .help = "network interface of the group"},
     {"gateway_id", CONF_INT, .def = "1", .min = 1, .max = 255, .help = "tells gateways of one place apart"},
@@ -82,25 +94,37 @@ static int unhex(const char *text, uint8_t out[SN_NODE_MOST])
     return (int)(len / 2);
 }
 
-static struct link_settings link_of(const struct conf_node *line)
+struct link_settings sn_link_settings(const struct conf_node *line)
 {
-    return (struct link_settings){.name = line->name,
-                                  .spec = conf_string(line, "port"),
-                                  .multicast = conf_string(line, "multicast"),
-                                  .interface = conf_string(line, "interface")};
+    struct link_settings s = {.name = line->name,
+                              .spec = conf_string(line, "port"),
+                              .multicast = conf_string(line, "multicast"),
+                              .interface = conf_string(line, "interface"),
+                              .serial = {.baud = (uint32_t)conf_int(line, "baud"),
+                                         .gap_us = (uint32_t)conf_int(line, "gap") * 1000,
+                                         .most = (size_t)conf_int(line, "max_packet"),
+                                         .format = &serial_formats[conf_int(line, "format")],
+                                         .framing = framings[conf_int(line, "framing")]}};
+
+    rs485_read(&s.serial.rs485, conf_get(line, "rs485"));
+    return s;
 }
 
 static const struct link_kind *check_port(struct conf *c, const struct conf_node *line)
 {
     const struct conf_node *port = conf_get(line, "port");
-    const struct link_settings s = link_of(line);
+    const struct link_settings s = sn_link_settings(line);
     char error[256];
 
     if (!port || port->blank)
         return NULL;
     const struct link_kind *kind = link_kind_of(port->s);
     if (!kind) {
-        conf_error(c, port, "motes cannot be reached by \"%s\"; write %s", port->s, link_kinds[0]->what);
+        conf_error(
+            c, port,
+            "motes cannot be reached by \"%s\"; write udp:ADDRESS:PORT, a path such as /dev/ttyUSB0, or "
+            "usb:VENDOR:PRODUCT:SERIAL",
+            port->s);
         return NULL;
     }
     if (kind->check(&s, error, sizeof(error))) {
@@ -116,7 +140,7 @@ static const struct link_kind *check_port(struct conf *c, const struct conf_node
 static void check_prefix(struct conf *c, const struct conf_node *line, const struct link_kind *kind)
 {
     const struct conf_node *prefix = conf_get(line, "prefix");
-    const struct link_settings s = link_of(line);
+    const struct link_settings s = sn_link_settings(line);
 
     if (!prefix || prefix->blank)
         return;

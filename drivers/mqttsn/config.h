@@ -49,6 +49,9 @@ extern const struct conf_row sn_line_rows[], sn_device_rows[];
 /* struct driver's check. */
 void sn_check(struct conf *c, const struct driver_conf *line);
 
+/* What a link is opened with; holds as long as the configuration. */
+struct link_settings sn_link_settings(const struct conf_node *line);
+
 /* root: begins all topics (struct gateway). */
 struct sn_settings *sn_settings_new(const struct conf_node *line, const char *root);
 void sn_settings_free(struct sn_settings *s);

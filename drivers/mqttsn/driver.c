@@ -66,7 +66,7 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
 {
     struct sn_line *l = line_new(f, conf);
     const struct sn_settings *s = l->settings;
-    const struct link_settings settings = {s->name, s->port, s->multicast, s->interface};
+    const struct link_settings settings = sn_link_settings(conf->line);
     char why[256];
 
     int err = link_kind_of(s->port)->open(&l->link, f->gw->loop, &settings, why, sizeof(why));

@@ -13,9 +13,11 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "drivers/port.h"
 #include "net/address.h"
 
 struct cJSON;
+struct framing_kind;
 
 /* A place on a link. A link with one place alone has family AF_UNSPEC. */
 struct link_place {
@@ -23,11 +25,21 @@ struct link_place {
     uint32_t scope; /* of an address that is local to an interface */
 };
 
+/* Of links that are serial lines. */
+struct link_serial {
+    uint32_t baud, gap_us;
+    size_t most;
+    const struct serial_format *format;
+    const struct framing_kind *framing;
+    struct rs485_settings rs485;
+};
+
 struct link_settings {
     const char *name;      /* of the line, for the log */
     const char *spec;      /* its port, the kind's prefix included */
     const char *multicast; /* group that all gateways and motes hear; NULL: none */
     const char *interface; /* of the group; NULL: the system's choice */
+    struct link_serial serial;
 };
 
 struct link_events {

@@ -4,8 +4,13 @@ obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/config.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/connect.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/deliver.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/driver.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/framing.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/framing_plain.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/framing_slip.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/framing_xbee.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/line_in.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/line_out.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/link_serial.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/link_udp.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/mote.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/publish.o
@@ -18,6 +23,8 @@ driver-$(CONFIG_MQTT_SN) += driver_mqttsn:mqtt-sn:
 feature-$(CONFIG_MQTT_SN) += protocol=mqtt-sn:CONFIG_MQTT_SN
 gen-$(CONFIG_MQTT_SN) += mqttsn_links
 link-y += link_udp
+link-y += link_tty
+link-y += link_usb
 
 define mqttsn_links_c
 #include "drivers/mqttsn/link.h"

@@ -1,9 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway's and the mote's side of the framings of docs/serial-motes.md, written from that page. unframe(octets) gives
-[(node, packet)] and what is left."""
+"""The framings of docs/serial-motes.md, written from that page. frame and unframe are the gateway's side, up and down that of the
+motes; unframe(octets) and down(octets) give [(node, packet)] and what is left."""
 
 
-class Plain:
+class Alike:
+    """Both sides are the same."""
+
+    @classmethod
+    def up(cls, node, packet):
+        return cls.frame(node, packet)
+
+    @classmethod
+    def down(cls, data):
+        return cls.unframe(data)
+
+
+class Plain(Alike):
     @staticmethod
     def frame(node, packet):
         return packet
@@ -29,7 +41,7 @@ def fcs(data):
     return crc ^ 0xFFFF
 
 
-class SlipCrc:
+class SlipCrc(Alike):
     @staticmethod
     def frame(node, packet):
         inside = node.to_bytes(2, "big") + packet
@@ -48,8 +60,20 @@ class SlipCrc:
 
 
 class Xbee:
-    """The gateway's side: reads frames 90, writes frames 10."""
+    """The gateway reads frames 90 and writes frames 10; its radio says 8B of each."""
     escapes = b""
+
+    @classmethod
+    def up(cls, node, packet):
+        return cls.wrap(b"\x90" + node.to_bytes(8, "big") + b"\xff\xfe\1" + packet)
+
+    @classmethod
+    def down(cls, data):
+        out = []
+        for inside, data in cls.frames(data):
+            if inside[:1] == b"\x10":
+                out.append((int.from_bytes(inside[2:10], "big"), inside[14:]))
+        return out, data
 
     @classmethod
     def frame(cls, node, packet):

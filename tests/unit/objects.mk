@@ -14,6 +14,7 @@ test-y += test_mqtt_robust
 test-y += test_mqtt_statements
 test-y += test_mqtt_topics
 test-$(CONFIG_MQTT_SN) += test_mqttsn_packet
+test-$(CONFIG_MQTT_SN) += test_mqttsn_framing
 test-y += test_net
 test-y += test_net_lanes
 test-y += test_net_quiet
