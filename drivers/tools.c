@@ -141,7 +141,7 @@ void tools_end(struct running *r)
     static const char why[] = "the line has ended, or was configured anew";
 
     if (r->visit)
-        visit_end(r->visit, why);
+        visit_stop(r->visit, why);
     tools_take(r);
     list_for_safe(it, &r->watchers) end_watcher(list_entry(it, struct watcher, link), why);
 }
@@ -159,7 +159,7 @@ static const char *text_of(const cJSON *asked, const char *member)
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(asked, member));
 }
 
-static struct running *line_of(const cJSON *asked, cJSON *answer)
+struct running *tools_line(const cJSON *asked, cJSON *answer)
 {
     const char *name = text_of(asked, "line");
     struct running *r = name ? lines_find(name) : NULL;
@@ -205,7 +205,7 @@ static struct watcher *watch(struct running *r, struct asker *a, cJSON *answer)
 
 static enum asked run_trace(struct gateway *gw, struct asker *a, const cJSON *asked, cJSON *answer)
 {
-    struct running *r = line_of(asked, answer);
+    struct running *r = tools_line(asked, answer);
 
     (void)gw;
     return r && watch(r, a, answer) ? ASKED_STREAM : ASKED_NOW;
@@ -213,7 +213,7 @@ static enum asked run_trace(struct gateway *gw, struct asker *a, const cJSON *as
 
 static enum asked run_sniff(struct gateway *gw, struct asker *a, const cJSON *asked, cJSON *answer)
 {
-    struct running *r = line_of(asked, answer);
+    struct running *r = tools_line(asked, answer);
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(asked, "for_s");
     double seconds = cJSON_IsNumber(given) ? given->valuedouble : SNIFF_S;
     struct visit_plan plan = {.tool = "sniff", .by = a->user, .listen = true};

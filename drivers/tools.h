@@ -11,6 +11,9 @@
 
 extern const struct request tools_requests[]; /* ends with a row without a name */
 
+/* The line that is asked for by "line"; NULL: answer says which there are. */
+struct running *tools_line(const struct cJSON *asked, struct cJSON *answer);
+
 void tools_begin(struct running *r);
 /* Hands what was seen to those who watch. */
 void tools_take(struct running *r);

@@ -61,15 +61,18 @@ static void finish(struct visit *v, const char *why)
     free(v);
 }
 
-static void on_time(struct timer *t)
+void visit_stop(struct visit *v, const char *why)
 {
-    struct visit *v = container_of(t, struct visit, timer);
-    static const char why[] = "its time is over";
     void (*over)(void *arg, const char *text) = v->over;
     void *arg = v->arg;
 
     finish(v, why);
     over(arg, why);
+}
+
+static void on_time(struct timer *t)
+{
+    visit_stop(container_of(t, struct visit, timer), "its time is over");
 }
 
 struct visit *visit_begin(struct running *r, const struct visit_plan *plan,
@@ -96,6 +99,16 @@ struct visit *visit_begin(struct running *r, const struct visit_plan *plan,
 void visit_end(struct visit *v, const char *why)
 {
     finish(v, why);
+}
+
+void visit_speed(struct visit *v, uint32_t baud, unsigned format)
+{
+    v->line->driver->visit(v->line->line, (struct line_visit){
+                                              .on = true,
+                                              .listen = v->listen,
+                                              .baud = baud,
+                                              .format = format,
+                                          });
 }
 
 void visit_status(const struct visit *v, cJSON *line)

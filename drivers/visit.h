@@ -20,6 +20,11 @@ bool visit_may(const struct running *r, struct cJSON *answer);
 struct visit *visit_begin(struct running *r, const struct visit_plan *plan,
                           void (*over)(void *arg, const char *why), void *arg);
 void visit_end(struct visit *v, const char *why);
+/* It ends by itself before its time: over() is called. */
+void visit_stop(struct visit *v, const char *why);
+
+/* From the next request of the visitor on. baud 0: the line's own. */
+void visit_speed(struct visit *v, uint32_t baud, unsigned format);
 
 /* Adds "visit" to the line's object. */
 void visit_status(const struct visit *v, struct cJSON *line);

@@ -4,11 +4,14 @@
 #ifndef SLUICE_DRIVERS_MODBUS_TOOLS_H
 #define SLUICE_DRIVERS_MODBUS_TOOLS_H
 
-#include "base/asker.h"
+#include "drivers/tools.h"
 
 enum asked modbus_tool_read(struct gateway *gw, struct asker *a, const struct cJSON *asked,
                             struct cJSON *answer);
 enum asked modbus_tool_write(struct gateway *gw, struct asker *a, const struct cJSON *asked,
                              struct cJSON *answer);
+
+enum asked modbus_tool_scan(struct gateway *gw, struct asker *a, const struct cJSON *asked,
+                            struct cJSON *answer);
 
 #endif

@@ -25,6 +25,10 @@ enum option_id {
     OPTION_EVERY,
     OPTION_VERIFY,
     OPTION_YES,
+    OPTION_UNITS,
+    OPTION_BAUD,
+    OPTION_FORMAT,
+    OPTION_TIMEOUT,
     OPTION_TOTAL,
 };
 
@@ -70,6 +74,7 @@ int do_trace(const struct options *o, char **words);
 int do_sniff(const struct options *o, char **words);
 int do_read(const struct options *o, char **words);
 int do_write(const struct options *o, char **words);
+int do_scan(const struct options *o, char **words);
 int do_top(const struct options *o, char **words);
 
 /* What the field's side brings: looked for behind main.c's own; takes no options but those of all. */

@@ -192,6 +192,7 @@ static const struct command {
     {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
     {"read", do_read, 2, 3, TAKES(COUNT) | TAKES(ORDER) | TAKES(ALL_ORDERS) | TAKES(EVERY)},
     {"write", do_write, 3, 4, TAKES(ORDER) | TAKES(VERIFY) | TAKES(YES)},
+    {"scan", do_scan, 1, 1, TAKES(UNITS) | TAKES(BAUD) | TAKES(FORMAT) | TAKES(TIMEOUT)},
     {"top", do_top, 0, 0, 0},
     {"motes", do_motes, 0, 0, 0},
 };
@@ -209,6 +210,10 @@ static const struct option option_names[] = {
     [OPTION_EVERY] = {"every", required_argument, NULL, 0},
     [OPTION_VERIFY] = {"verify", no_argument, NULL, 0},
     [OPTION_YES] = {"yes", no_argument, NULL, 0},
+    [OPTION_UNITS] = {"units", required_argument, NULL, 0},
+    [OPTION_BAUD] = {"baud", required_argument, NULL, 0},
+    [OPTION_FORMAT] = {"format", required_argument, NULL, 0},
+    [OPTION_TIMEOUT] = {"timeout", required_argument, NULL, 0},
     [OPTION_TOTAL] = {"config", required_argument, NULL, 'c'},
     {"socket", required_argument, NULL, 's'},
     {"json", no_argument, NULL, 'j'},

@@ -26,6 +26,7 @@ ctl-y += gateway/ctl/help.o
 ctl-y += gateway/ctl/options.o
 ctl-y += gateway/ctl/pcap.o
 ctl-y += gateway/ctl/registers.o
+ctl-y += gateway/ctl/scan.o
 ctl-y += gateway/ctl/sniff.o
 ctl-y += gateway/ctl/top.o
 ctl-y += gateway/ctl/trace.o

@@ -41,6 +41,7 @@ test-y += test_port
 test-$(CONFIG_MODBUS_RTU) += test_modbus_judge
 test-$(CONFIG_MODBUS_RTU) += test_modbus_order
 test-$(CONFIG_MODBUS_RTU) += test_modbus_plan
+test-$(CONFIG_MODBUS_RTU) += test_modbus_scan
 test-$(CONFIG_MODBUS_RTU) += test_modbus_sniff
 test-$(CONFIG_MODBUS_TCP) += test_modbus_tcp_frame
 test-$(CONFIG_MODBUS_RTU) += test_modbus_value
