@@ -439,7 +439,8 @@ void on_puback(struct mote *m, const struct mqttsn_packet *p)
     }
 }
 
-/* PUBREL also for what is not known any more: the mote waits for it. */
+/* What is not known any more is released as well, the mote waits for it; but not while it may come again from
+ * the queue: then the mote would take it for another one. */
 void on_pubrec(struct mote *m, const struct mqttsn_packet *p)
 {
     const struct mqttsn_packet answer = {.type = MQTTSN_PUBREL, .id = p->id};
@@ -448,7 +449,8 @@ void on_pubrec(struct mote *m, const struct mqttsn_packet *p)
 
     if (session_on_pubrec(m->session, p->id, false, &release, &ticket)) {
         count_unknown(m);
-        mote_send(m, &answer, session_written(m->session));
+        if (!session_backlog(m->session))
+            mote_send(m, &answer, session_written(m->session));
         return;
     }
     if (!is_flight(m, FLIGHT_PUBLISH, p->id) && !is_flight(m, FLIGHT_RELEASE, p->id))

@@ -228,13 +228,14 @@ class Mote:
         self.send("PINGREQ", text=self.name)
         got = []
         while True:
-            with contextlib.suppress(AssertionError):
-                pass
             message = self.receive()
             if message.name == "PINGRESP":
                 return got
             if message.name == "REGISTER":
                 self.send("REGACK", topic=message.topic, id=message.id)
+                continue
+            if message.name == "PUBREL":  # of before
+                self.send("PUBCOMP", id=message.id)
                 continue
             assert message.name == "PUBLISH", message
             got.append(message)
