@@ -134,7 +134,9 @@ static void check_points(struct profile *p)
 
 static void number_text(char *out, size_t size, double value, double plain)
 {
-    snprintf(out, size, value == plain ? "" : "%.12g", value);
+    out[0] = 0;
+    if (value != plain)
+        snprintf(out, size, "%.12g", value);
 }
 
 static void write_text(const struct conf_node *point, char *out, size_t size)

@@ -193,10 +193,10 @@ static void devices_are_read_and_the_silent_one_dies(void **state)
 
     (void)state;
     open_world(&w, NULL);
-    while (w.readings[0] < 40 || w.readings[1] < 20 || w.states[2] != DEVICE_DEAD)
+    /* On a busy machine a unit may be stale for a moment. */
+    while (w.readings[0] < 40 || w.readings[1] < 20 || w.states[0] != DEVICE_ONLINE ||
+           w.states[1] != DEVICE_ONLINE || w.states[2] != DEVICE_DEAD)
         take(&w);
-    assert_int_equal(w.states[0], DEVICE_ONLINE);
-    assert_int_equal(w.states[1], DEVICE_ONLINE);
     assert_true(w.counts.timeouts >= 3);
     assert_true(w.counts.exceptions > 0);
     assert_int_equal(w.counts.skipped, 0);
