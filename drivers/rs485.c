@@ -140,11 +140,12 @@ static void close_gpio(struct port *p)
 
 enum { KEY_RTS = 1, KEY_DELAYS = 2, KEY_KERNEL = 4, KEY_GPIO = 8 };
 
-static const struct rs485_mode modes[] = {
+const struct rs485_mode rs485_modes[] = {
     {"none", 0, NULL, NULL, NULL},
     {"kernel", KEY_RTS | KEY_DELAYS | KEY_KERNEL, open_kernel, NULL, close_kernel},
     {"rts", KEY_RTS | KEY_DELAYS, open_rts, drive_rts, close_rts},
     {"gpio", KEY_DELAYS | KEY_GPIO, open_gpio, drive_gpio, close_gpio},
+    {0},
 };
 
 static const char *const mode_names[] = {"none", "kernel", "rts", "gpio", NULL};
@@ -154,7 +155,7 @@ const struct conf_row rs485_rows[] = {
      .help = "who switches the transceiver to sending: nobody, as it does so by itself or is none; the "
              "kernel's driver; RTS, moved around each frame; a GPIO line, likewise"},
     {"rts_on_send", CONF_BOOL, .def = "true",
-     .help = "kernel, rts: RTS is high while sending and low else; false: the other way round"},
+     .help = "kernel, rts: RTS is on while sending and off else; false: the other way round"},
     {"delay_before", CONF_DURATION, .def = "0ms", .min = 0, .max = 100,
      .help = "kernel, rts, gpio: from the switch to the first bit"},
     {"delay_after", CONF_DURATION, .def = "0ms", .min = 0, .max = 100,
@@ -179,7 +180,7 @@ static const struct {
 void rs485_read(struct rs485_settings *out, const struct conf_node *group)
 {
     *out = (struct rs485_settings){
-        .mode = &modes[conf_int(group, "mode")],
+        .mode = &rs485_modes[conf_int(group, "mode")],
         .rts_on_send = conf_bool(group, "rts_on_send"),
         .rx_during_tx = conf_bool(group, "rx_during_tx"),
         .terminate = conf_bool(group, "terminate"),
@@ -195,9 +196,9 @@ static void name_modes(struct buf *to, unsigned key)
 {
     size_t named = 0;
 
-    for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
-        if (modes[i].keys & key)
-            buf_printf(to, "%smode = \"%s\"", named++ ? " or " : "", modes[i].name);
+    for (const struct rs485_mode *m = rs485_modes; m->name; m++)
+        if (m->keys & key)
+            buf_printf(to, "%smode = \"%s\"", named++ ? " or " : "", m->name);
 }
 
 static void check_gpio(struct conf *c, const struct conf_node *group)
@@ -216,7 +217,7 @@ static void check_gpio(struct conf *c, const struct conf_node *group)
 void rs485_check(struct conf *c, const struct conf_node *group, bool is_tty)
 {
     const struct conf_node *mode = conf_get(group, "mode");
-    const struct rs485_mode *m = &modes[mode->i];
+    const struct rs485_mode *m = &rs485_modes[mode->i];
 
     if (mode->blank)
         return;
@@ -238,7 +239,7 @@ void rs485_check(struct conf *c, const struct conf_node *group, bool is_tty)
 
 int rs485_open(struct port *p, const struct rs485_settings *s, const char *path, char *error, size_t size)
 {
-    const struct rs485_mode *mode = s && s->mode ? s->mode : &modes[0];
+    const struct rs485_mode *mode = s && s->mode ? s->mode : &rs485_modes[0];
 
     p->facts.rs485 = mode->name;
     if (!mode->open)

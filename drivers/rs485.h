@@ -40,6 +40,7 @@ struct rs485 {
     uint32_t before_us, after_us;
 };
 
+extern const struct rs485_mode rs485_modes[]; /* ends with a row without a name */
 extern const struct conf_row rs485_rows[];
 
 /* From a group of rs485_rows without mistakes. */

@@ -10,7 +10,8 @@ demo="openssl python3"
 bench="mosquitto strace mount util-linux e2fsprogs libcmocka-dev python3-paho-mqtt"
 check="git clang clang-format libclang-rt-dev llvm binutils python3-pytest python3-kconfiglib
     python3-pymodbus python3-serial python3-serial-asyncio python3-scapy mosquitto-clients libmosquitto-dev
-    libpaho-mqtt-dev mbpoll socat tshark chromium qemu-system-x86 busybox-static cpio kmod"
+    libpaho-mqtt-dev mbpoll socat tshark chromium qemu-system-x86 qemu-system-arm gcc-aarch64-linux-gnu
+    libc6-dev-arm64-cross busybox-static cpio kmod systemd"
 # Node comes from many places, npm with it.
 command -v node >/dev/null || check="$check nodejs"
 command -v npm >/dev/null || check="$check npm"

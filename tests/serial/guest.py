@@ -13,7 +13,7 @@ from pathlib import Path
 from daemon import BUILD, SLUICECTL, SLUICED, TOP, Process, free_port, wait_for
 
 CACHE = TOP / "build/serial"
-MODULES = ["e1000", "uhci-hcd", "ftdi_sio", "gpio-sim"]
+MODULES = ["e1000", "uhci-hcd", "ftdi_sio"]
 SLOW = 120  # seconds that anything may take in a machine that is computed
 
 INIT = """#!/bin/sh
@@ -34,21 +34,26 @@ def run(*argv, **more):
     return subprocess.run([str(a) for a in argv], check=True, capture_output=True, text=True, **more).stdout
 
 
-def kernel():
-    """Debian's kernel as a folder with boot/ and lib/modules/."""
-    for done in CACHE.glob("kernel-*/boot/vmlinuz-*"):
-        return done.parent.parent
-    name = re.search(r"Depends: (linux-image-\S+)", run("apt-cache", "depends", "linux-image-" + run("dpkg", "--print-architecture").strip()))
-    CACHE.mkdir(parents=True, exist_ok=True)
-    fetch = CACHE / "fetch"
-    fetch.mkdir(exist_ok=True)
-    run("apt-get", "download", name[1], cwd=fetch)
-    into = CACHE / f"kernel-{name[1]}"
-    run("dpkg-deb", "-x", next(fetch.glob("*.deb")), CACHE / "unpacked")
-    version = next((CACHE / "unpacked/lib/modules").iterdir()).name
-    run("/sbin/depmod", "-b", CACHE / "unpacked", version)
-    (CACHE / "unpacked").rename(into)
-    shutil.rmtree(fetch)
+def kernel(machine="amd64"):
+    """Debian's kernel as a folder with boot/ and lib/modules/; apt keeps the lists of a foreign machine apart."""
+    into, work = CACHE / f"kernel-{machine}", CACHE / f"fetch-{machine}"
+    if into.exists():
+        return into
+    shutil.rmtree(work, ignore_errors=True)
+    options = []
+    if machine != run("dpkg", "--print-architecture").strip():
+        for name in ("lists/partial", "cache/archives/partial"):
+            (work / name).mkdir(parents=True)
+        options = ["-o", f"APT::Architecture={machine}", "-o", f"APT::Architectures={machine}", "-o", f"Dir::State={work}",
+                   "-o", "Dir::State::status=/dev/null", "-o", f"Dir::Cache={work}/cache"]
+        run("apt-get", *options, "-qq", "update")
+    work.mkdir(parents=True, exist_ok=True)
+    name = re.search(r"Depends: (linux-image-\S+)", run("apt-cache", *options, "depends", f"linux-image-{machine}"))[1]
+    run("apt-get", *options, "download", name, cwd=work)
+    run("dpkg-deb", "-x", next(work.glob("*.deb")), work / "unpacked")
+    run("/sbin/depmod", "-b", work / "unpacked", next((work / "unpacked/lib/modules").iterdir()).name)
+    (work / "unpacked").rename(into)
+    shutil.rmtree(work)
     return into
 
 
