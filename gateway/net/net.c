@@ -162,7 +162,9 @@ void net_dirty(struct conn *c)
     if (c->dirty)
         return;
     c->dirty = true;
-    list_add_tail(&c->net->dirty, &c->link);
+    /* Who receives comes to it after who published, and is flushed before: one waits for the message, the
+     * other only learns that it has arrived. */
+    list_add_head(&c->net->dirty, &c->link);
 }
 
 void net_due(struct conn *c, enum conn_due what)
