@@ -77,6 +77,7 @@ struct asked {
     uint32_t response_us;
     const struct plan_limits *limits;
     bool yields; /* to orders, until something has been sent */
+    unsigned owner; /* of the unit, where device is none */
 };
 
 static struct asked asked_of(const struct poller *p, unsigned device)
@@ -93,7 +94,7 @@ static void note_exchange(struct poller *p, const struct asked *a, uint64_t bega
     uint64_t now = now_of(p);
 
     if (a->device == ORDER_NO_DEVICE)
-        polls_exchanged_raw(&p->polls, r.verdict, now - began);
+        polls_exchanged_raw(&p->polls, a->owner, &r, now - began, now);
     else
         polls_exchanged(&p->polls, a->device, &r, now - began, now);
     note_counts(p);
@@ -258,7 +259,8 @@ static struct asked asked_raw(const struct poller *p, const struct modbus_order 
     return (struct asked){.device = ORDER_NO_DEVICE,
                           .unit = o->raw->unit,
                           .response_us = o->raw->response_us ? o->raw->response_us : own,
-                          .limits = ours ? &p->polls.units[o->device].limits : &all};
+                          .limits = ours ? &p->polls.units[o->device].limits : &all,
+                          .owner = o->device};
 }
 
 static void raw_answered(struct poller *p, struct modbus_raw *raw, struct bytes answer)
@@ -326,10 +328,13 @@ static int run_raw(struct poller *p)
     late_expire(&p->x.late[o->raw->unit], began);
     if (o->expires_us && began > o->expires_us) {
         o->verdict = ORDER_EXPIRED;
+    } else if (raw_is_spared(&p->raws, o->raw, began)) {
+        o->verdict = ORDER_TIMEOUT;
     } else {
         err = o->raw->pdu[0] <= TABLE_INPUT ? raw_read(p, &a, o->raw, &shape.ranges[0])
                                             : raw_send(p, &a, o->raw, shape.reply_len);
         o->verdict = err ? ORDER_INTERRUPTED : order_verdict_of(p->x.verdict);
+        raw_note(&p->raws, o->raw, p->x.verdict, now_of(p));
     }
     uint64_t now = now_of(p);
     p->raws.owed_us += now - began;

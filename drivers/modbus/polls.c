@@ -244,11 +244,14 @@ void polls_exchanged(struct polls *p, unsigned device, const struct modbus_resul
     u->counts.limit_us = polls_response(p, device);
 }
 
-void polls_exchanged_raw(struct polls *p, enum exchange_verdict verdict, uint64_t busy_us)
+void polls_exchanged_raw(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
+                         uint64_t now_us)
 {
     p->busy_us += busy_us;
     p->counts.raw++;
-    count(&p->counts, verdict);
+    count(&p->counts, r->verdict);
+    if (device != ORDER_NO_DEVICE && has_answered(r))
+        schedule_answered(&p->schedule, device, now_us);
 }
 
 static void judge_unit(struct polls *p, unsigned device, bool answered, const struct modbus_result *last,

@@ -141,7 +141,9 @@ void polls_ordered(struct polls *p, struct modbus_order *order, uint64_t now_us)
  * exchange cost of the line's time. */
 void polls_exchanged(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
                      uint64_t now_us);
-/* After one that another has asked for: says nothing about the unit. */
-void polls_exchanged_raw(struct polls *p, enum exchange_verdict verdict, uint64_t busy_us);
+/* After one that another has asked for, with a unit that may be a device of ours: that it does not answer
+ * says nothing, as nobody knows what was asked. */
+void polls_exchanged_raw(struct polls *p, unsigned device, const struct modbus_result *r, uint64_t busy_us,
+                         uint64_t now_us);
 
 #endif

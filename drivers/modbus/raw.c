@@ -5,6 +5,7 @@
 #include <string.h>
 
 enum { SHORT_REPLY = 8, MASK_REPLY = 10, READ_FRAME = 5 };
+enum { SPARED_AFTER = 3, SPARED_FIRST_US = 1000000, SPARED_MOST_US = 30000000 };
 
 static int add_range(struct raw_shape *s, enum modbus_table table, unsigned first, unsigned count, bool write)
 {
@@ -94,6 +95,30 @@ int raw_shape(struct bytes pdu, struct raw_shape *out)
         return -EINVAL;
     int err = shape_of(&c, function, out);
     return err || c.failed || cursor_left(&c) ? -EINVAL : 0;
+}
+
+bool raw_is_spared(const struct raw_turns *t, const struct modbus_raw *raw, uint64_t now_us)
+{
+    return raw->spare && now_us < t->units[raw->unit].until_us;
+}
+
+void raw_note(struct raw_turns *t, const struct modbus_raw *raw, enum exchange_verdict verdict,
+              uint64_t now_us)
+{
+    uint8_t unit = raw->unit, *misses = &t->units[unit].misses;
+    uint64_t pause_us = SPARED_FIRST_US;
+
+    if (verdict == EXCHANGE_OK || verdict == EXCHANGE_EXCEPTION) {
+        *misses = 0;
+        t->units[unit].until_us = 0;
+    }
+    if (verdict != EXCHANGE_TIMEOUT || raw->pdu[0] > TABLE_INPUT)
+        return;
+    *misses = (uint8_t)(*misses + (*misses < UINT8_MAX));
+    for (unsigned i = SPARED_AFTER; i < *misses && pause_us < SPARED_MOST_US; i++)
+        pause_us *= 2;
+    if (*misses >= SPARED_AFTER)
+        t->units[unit].until_us = now_us + (pause_us < SPARED_MOST_US ? pause_us : SPARED_MOST_US);
 }
 
 void raw_took(struct modbus_raw *raw, const struct modbus_result *r, struct bytes answer)

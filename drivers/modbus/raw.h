@@ -3,7 +3,8 @@
  * own server. The line carries it out between two exchanges of its polls. Whose turn it is: a command always
  * goes first; raw requests go when no poll is due, and while polls are, they get at most half of the line's
  * time: one waits until the polls have had as long as those before it took. So a flood of them, or a unit
- * that does not answer them, halves the rate of our polls at worst. At most RAW_MAX wait on a line.
+ * that does not answer them, halves the rate of our polls at worst; who polls as well sets `spare`, so that a
+ * silent unit takes next to nothing. At most RAW_MAX wait on a line.
  * Functions whose answer has no known length end by silence. Given by lines_raw (drivers/lines.h) on the
  * loop's thread. */
 #ifndef SLUICE_DRIVERS_MODBUS_RAW_H
@@ -24,9 +25,9 @@ struct modbus_raw {
     uint8_t unit;             /* 1 to 247 on a serial line, any over TCP */
     uint8_t pdu[RAW_PDU_MAX]; /* function and what follows it */
     size_t len;
-    uint32_t
-        response_us;     /* how long the unit may take to begin its answer; 0: as its device or line has it */
-    uint64_t expires_us; /* CLOCK_BOOTTIME: not sent after this (ORDER_EXPIRED); 0: never */
+    uint32_t response_us; /* for the unit to begin its answer; 0: as its device or line has it */
+    uint64_t expires_us;  /* CLOCK_BOOTTIME: not sent after this (ORDER_EXPIRED); 0: never */
+    bool spare; /* a unit that has been silent of late is not asked again at once: TIMEOUT, not sent */
     /* Once, on the loop, from a later turn than the giving: the result is there, and raw is the caller's
      * again, to be freed. Also when the line ends (ORDER_INTERRUPTED: perhaps it was sent). */
     void (*done)(struct modbus_raw *raw);
@@ -67,6 +68,10 @@ int raw_shape(struct bytes pdu, struct raw_shape *out);
 struct raw_turns {
     struct list waiting; /* of struct modbus_order */
     uint64_t owed_us;    /* the polls' time, while they are due */
+    struct {
+        uint8_t misses;    /* reads in a row without an answer */
+        uint64_t until_us; /* it is spared until then */
+    } units[256];
 };
 
 static inline bool raw_is_due(const struct raw_turns *t, bool poll_is_due)
@@ -78,6 +83,13 @@ static inline void raw_repay(struct raw_turns *t, uint64_t us)
 {
     t->owed_us -= us < t->owed_us ? us : t->owed_us;
 }
+
+/* Another request without an answer would only cost time. */
+bool raw_is_spared(const struct raw_turns *t, const struct modbus_raw *raw, uint64_t now_us);
+/* What the exchange came to. Only silence to a read says something: a unit that is there answers any, if only
+ * by refusing it. */
+void raw_note(struct raw_turns *t, const struct modbus_raw *raw, enum exchange_verdict verdict,
+              uint64_t now_us);
 
 /* Fills in what an exchange brought; answer: function and what follows it. */
 void raw_took(struct modbus_raw *raw, const struct modbus_result *r, struct bytes answer);

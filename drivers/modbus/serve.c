@@ -99,6 +99,8 @@ void serve_answer(struct serve_request *q, struct bytes pdu)
         if (!m->taking)
             turn_tap(m);
     }
+    free(q->line);
+    free(q->client);
     free(q);
 }
 

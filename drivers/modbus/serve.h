@@ -72,6 +72,7 @@ struct serve_request {
     uint8_t pdu[RAW_PDU_MAX];
     size_t len;
     struct modbus_raw raw; /* of a gateway */
+    char *line, *client;   /* of a write through a gateway: for the event */
     unsigned next;         /* of a write: the address that is to be written next */
     uint64_t began_us;
 };

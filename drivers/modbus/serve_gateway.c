@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of other masters to the units of our lines: what they may ask, and what becomes of it. */
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "drivers/field.h"
 #include "drivers/lines.h"
 #include "drivers/modbus/serve.h"
 
@@ -73,6 +76,32 @@ static uint8_t judge(const struct serve_gateway *g, const struct modbus_raw *raw
 
 /* ---- what becomes of it ---- */
 
+/* Who has changed what, as with commands. */
+static void tell_write(const struct serve_request *q)
+{
+    const struct running *line = lines_find(q->line);
+    struct buf verdict = {0}, data = {0};
+    cJSON *o = cJSON_CreateObject();
+
+    order_print(&verdict, q->raw.verdict, q->raw.exception);
+    for (size_t i = 0; i < q->raw.len; i++)
+        buf_printf(&data, "%02x", q->raw.pdu[i]);
+    log_info("line %s: %s sent %s to unit %u: %s", q->line, q->client, (const char *)data.data, q->raw.unit,
+             (const char *)verdict.data);
+    cJSON_AddStringToObject(o, "line", q->line);
+    cJSON_AddNumberToObject(o, "unit", q->raw.unit);
+    cJSON_AddStringToObject(o, "request", (const char *)data.data);
+    cJSON_AddBoolToObject(o, "ok", q->raw.verdict == ORDER_OK);
+    cJSON_AddStringToObject(o, "verdict", (const char *)verdict.data);
+    cJSON_AddStringToObject(o, "client", q->client);
+    if (line)
+        field_publish_event(line->field, "command", o);
+    else
+        cJSON_Delete(o);
+    buf_free(&verdict);
+    buf_free(&data);
+}
+
 static void on_done(struct modbus_raw *raw)
 {
     static const uint8_t exceptions[] = {
@@ -85,6 +114,8 @@ static void on_done(struct modbus_raw *raw)
     };
     struct serve_request *q = container_of(raw, struct serve_request, raw);
 
+    if (q->line)
+        tell_write(q);
     if (raw->verdict == ORDER_OK || raw->verdict == ORDER_EXCEPTION)
         serve_answer(q, (struct bytes){raw->answer, raw->answer_len});
     else
@@ -109,15 +140,19 @@ void serve_gateway_request(struct serve_request *q, const struct serve_gateway *
     memcpy(raw->pdu, q->pdu, q->len);
     raw->expires_us = q->began_us + g->expire_us;
     raw->done = on_done;
+    raw->spare = true;
     bool is_write = false;
     uint8_t exception = judge(g, raw, &why, &is_write);
     if (exception && why < SERVE_REFUSALS)
         serve_count(serve_server(q), why);
     int err = exception ? 0 : lines_raw(g->line, raw);
-    if (exception || err)
+    if (exception || err) {
         serve_refuse(q, exception ? exception : exception_of(err));
-    else if (is_write)
+    } else if (is_write) {
         serve_server(q)->writes++;
+        q->line = mem_strdup(g->line);
+        q->client = mem_format("modbus:%s", serve_peer(q));
+    }
 }
 
 /* ---- from the configuration ---- */

@@ -108,7 +108,8 @@ static void end_raw(struct tcp_client *t, struct flight *f, enum order_verdict v
 static void land_raw(struct tcp_client *t, struct flight *f, const struct modbus_result *r,
                      struct bytes answer, uint64_t now_us)
 {
-    polls_exchanged_raw(&t->polls, r->verdict, (now_us - f->sent_us) / t->m->in_flight);
+    polls_exchanged_raw(&t->polls, f->raw->device, r, (now_us - f->sent_us) / t->m->in_flight, now_us);
+    raw_note(&t->raws, f->raw->raw, r->verdict, now_us);
     raw_took(f->raw->raw, r, answer);
     end_raw(t, f, order_verdict_of(r->verdict), now_us);
 }
@@ -262,6 +263,8 @@ static void begin_raw(struct tcp_client *t, struct flight *f, uint64_t now_us)
     f->data_len = right && (f->pdu[0] <= TABLE_INPUT || f->pdu[0] == 23) ? shape.reply_len - 5 : 0;
     if (o->expires_us && now_us > o->expires_us)
         end_raw(t, f, ORDER_EXPIRED, now_us);
+    else if (raw_is_spared(&t->raws, o->raw, now_us))
+        end_raw(t, f, ORDER_TIMEOUT, now_us);
     else
         send_pdu(t, f);
 }

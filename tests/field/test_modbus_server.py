@@ -3,12 +3,13 @@
 what a master must not do. Masters: sockets of the test's own, pymodbus and mbpoll; others in tests/field/test_modbus_peers.py."""
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
 
 import pytest
-from daemon import SLUICED, Sluiced, free_port, wait_for
+from daemon import SLUICED, Authority, Sluiced, free_port, wait_for
 from field import Watcher, check, conf, device, line, point, simulated, status
 from test_modbus import VALUES, layout, mbpoll_words_tcp
 
@@ -194,6 +195,8 @@ def test_units_of_a_line_are_reached_beside_our_own_polls(tmp_path, ending):
                             (11, b"\x46\1", 1), (11, b"\x08\0\0\0\0", 1), (11, b"\x2b\x0d\0", 1), (11, struct.pack(">BHH", 3, 500, 1), 2), (11, b"\3\0\0", 3),
                             (15, struct.pack(">BHH", 3, 0, 1), 11), (7, struct.pack(">BHH", 3, 0, 1), 10)):
         assert m.ask(unit, pdu) == bytes([pdu[0] | 0x80, code]), (pdu.hex(), code)
+    event = watcher.wait("event/command", lambda p: p.get("request") == "060015004d")
+    assert event["client"] == "modbus:127.0.0.1:%d" % m.socket.getsockname()[1] and event["verdict"] == "ok" and event["line"] == "a" and event["unit"] == 1
     # Many at once, from several masters: each gets its own answers by their numbers, and our polls go on.
     def flood(master, unit, wrong):
         sent = {master.send(unit, struct.pack(">BHH", 3, i % 8, 1)): i % 8 for i in range(60)}
@@ -370,3 +373,31 @@ def connect(port):
         return Master(port)
     except OSError:
         return None
+
+
+def test_over_tls_a_master_shows_who_it_is(tmp_path, ending):
+    """Modbus/TCP Security: certificates on both sides."""
+    ca, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    (cert, key), (mine, my_key), (bad, bad_key) = ca.issue("box"), ca.issue("scada"), other.issue("scada")
+    tls = f'tls = {{ cert = "{cert}"; key = "{key}"; client_ca = "{ca.cert}"; }};'
+    daemon, watcher, port = rig(tmp_path, ending, more=tls)
+    watcher.wait("d/data/g", lambda p: "q" not in p)
+
+    def connect_tls(pair):
+        context = ssl.create_default_context(cafile=ca.cert)
+        if pair:
+            context.load_cert_chain(*pair)
+        m = Master(port)
+        m.socket = context.wrap_socket(m.socket, server_hostname="localhost")
+        return ending(m)
+
+    assert connect_tls((mine, my_key)).read(5, 30, 1) == [220]
+    for pair in (None, (bad, bad_key)):
+        with pytest.raises((OSError, EOFError)):
+            connect_tls(pair).read(5, 30, 1)
+    plain = ending(Master(port))
+    plain.socket.sendall(struct.pack(">HHHB", 1, 0, 6, 5) + b"\3\0\0\0\2")
+    assert plain.ended()
+    assert status(daemon)["modbus_servers"][0]["tls"] is True
+    assert connect_tls((mine, my_key)).read(5, 0, 1, 4) == [215]
+    assert check(tmp_path, conf([line("/dev/ttyS0")], [device("d", 1, POINTS)]) + server(1502, UNIT, more=tls).replace("127.0.0.1", "0.0.0.0"))[0] == 0

@@ -37,6 +37,7 @@ test-y += test_store_places
 test-y += test_line_publish
 test-y += test_line_reading
 test-y += test_line_schedule
+test-y += test_watch
 test-y += test_port
 test-$(CONFIG_MODBUS_RTU) += test_modbus_judge
 test-$(CONFIG_MODBUS_RTU) += test_modbus_order

@@ -329,7 +329,7 @@ static void no_answer_is_another_requests(void **state)
 /* ---- whose turn ---- */
 
 /* Good readings in a minute of a device that alone fills the line, with always eight raw requests waiting. */
-static unsigned readings_with(uint8_t unit, unsigned flood, unsigned *ended)
+static unsigned readings_with(uint8_t unit, unsigned flood, bool spare, unsigned *ended)
 {
     struct field_world w;
     struct seen s;
@@ -339,8 +339,10 @@ static unsigned readings_with(uint8_t unit, unsigned flood, unsigned *ended)
     s.good = 0;
     uint64_t until = w.now_us + 60 * S;
     for (unsigned given = 0; w.now_us < until;) {
-        while (given - s.ended < flood)
+        while (given - s.ended < flood) {
+            raws[given % 8].spare = spare;
             give(&w, &raws[given++ % 8], unit, "0300000001");
+        }
         field_world_run(&w, w.now_us + 1);
     }
     *ended = s.ended;
@@ -352,8 +354,8 @@ static unsigned readings_with(uint8_t unit, unsigned flood, unsigned *ended)
 static void a_flood_takes_half_of_the_line_at_most(void **state)
 {
     unsigned none, live, dead;
-    unsigned alone = readings_with(1, 0, &none), with_live = readings_with(1, 8, &live),
-             with_dead = readings_with(9, 8, &dead);
+    unsigned alone = readings_with(1, 0, false, &none), with_live = readings_with(1, 8, false, &live),
+             with_dead = readings_with(9, 8, false, &dead);
 
     (void)state;
     printf("%u readings alone, %u beside %u requests, %u beside %u to a silent unit\n", alone, with_live,
@@ -362,6 +364,41 @@ static void a_flood_takes_half_of_the_line_at_most(void **state)
     assert_true(with_dead * 100 >= alone * 48);
     assert_true(live * 100 >= alone * 48);
     assert_true(dead > 3);
+}
+
+/* Who asks it all the time is told at once that it does not answer, most of the time. */
+static void a_silent_unit_that_is_spared_takes_next_to_nothing(void **state)
+{
+    unsigned none, dead;
+    unsigned alone = readings_with(1, 0, false, &none), with_dead = readings_with(9, 1, true, &dead);
+
+    (void)state;
+    printf("%u readings alone, %u beside %u requests to a silent unit that is spared\n", alone, with_dead,
+           dead);
+    assert_true(with_dead * 100 >= alone * 90);
+    assert_true(dead > 1000);
+}
+
+static void a_unit_that_answers_again_is_asked_again(void **state)
+{
+    struct raw_turns t = {0};
+    struct modbus_raw raw = {.unit = 7, .pdu = {3}, .spare = true};
+
+    (void)state;
+    for (unsigned i = 0; i < 300; i++)
+        raw_note(&t, &raw, EXCHANGE_TIMEOUT, S);
+    assert_true(raw_is_spared(&t, &raw, 30 * S));
+    assert_false(raw_is_spared(&t, &raw, 32 * S));
+    raw.spare = false;
+    assert_false(raw_is_spared(&t, &raw, 2 * S));
+    raw.spare = true;
+    raw_note(&t, &raw, EXCHANGE_EXCEPTION, 2 * S);
+    assert_false(raw_is_spared(&t, &raw, 2 * S));
+    /* What it need not know says nothing. */
+    raw.pdu[0] = 17;
+    for (unsigned i = 0; i < 10; i++)
+        raw_note(&t, &raw, EXCHANGE_TIMEOUT, 3 * S);
+    assert_false(raw_is_spared(&t, &raw, 3 * S));
 }
 
 int main(void)
@@ -375,6 +412,8 @@ int main(void)
         cmocka_unit_test(a_unit_that_is_silent_is_no_answer_and_spoils_nothing),
         cmocka_unit_test(no_answer_is_another_requests),
         cmocka_unit_test(a_flood_takes_half_of_the_line_at_most),
+        cmocka_unit_test(a_silent_unit_that_is_spared_takes_next_to_nothing),
+        cmocka_unit_test(a_unit_that_answers_again_is_asked_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
