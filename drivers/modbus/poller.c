@@ -76,7 +76,7 @@ struct asked {
     uint8_t unit;
     uint32_t response_us;
     const struct plan_limits *limits;
-    bool yields; /* to orders, until something has been sent */
+    bool yields;    /* to orders, until something has been sent */
     unsigned owner; /* of the unit, where device is none */
 };
 
