@@ -56,10 +56,11 @@ static const struct column line_columns[] = {
 };
 
 static const struct column device_columns[] = {
-    {"NAME", "name", WORD},    {"LINE", "line", WORD},
-    {">UNIT", "unit", COUNT},  {"STATE", "state", STATE},
-    {"SINCE", "since", SINCE}, {">READINGS", "groups", READINGS},
-    {"WHY", "reason", REASON}, {0},
+    {"NAME", "name", WORD},       {"LINE", "line", WORD},
+    {">UNIT", "unit", COUNT},     {"STATE", "state", STATE},
+    {"SINCE", "since", SINCE},    {">READINGS", "groups", READINGS},
+    {"PROFILE", "profile", WORD}, {"BEFORE", "profile_before", WORD},
+    {"WHY", "reason", REASON},    {0},
 };
 
 static const struct column bridge_columns[] = {

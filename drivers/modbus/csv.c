@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drivers/modbus/csv.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { LINES_TO_JUDGE = 20 };
+
+/* How often a character stands outside quotes in the first lines. */
+static size_t count_of(struct bytes text, char wanted)
+{
+    size_t count = 0;
+    bool quoted = false;
+
+    for (size_t i = 0, lines = 0; i < text.len && lines < LINES_TO_JUDGE; i++) {
+        char at = (char)text.data[i];
+        quoted = quoted != (at == '"');
+        count += !quoted && at == wanted;
+        lines += at == '\n';
+    }
+    return count;
+}
+
+static struct bytes without_mark(struct bytes text)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+
+    if (text.len >= sizeof mark && !memcmp(text.data, mark, sizeof mark))
+        return (struct bytes){text.data + sizeof mark, text.len - sizeof mark};
+    return text;
+}
+
+void csv_open(struct csv *c, struct bytes text)
+{
+    static const char separators[] = {',', ';', '\t'};
+    size_t most = 0;
+
+    text = without_mark(text);
+    *c = (struct csv){.separator = ',', .next_line = 1};
+    c->rest = cursor_of(text.data, text.len);
+    /* In a list with decimal commas both are there, and semicolons separate. */
+    for (size_t i = 0; i < sizeof separators; i++) {
+        size_t count = count_of(text, separators[i]) * (separators[i] == ',' ? 1 : 2);
+        if (count > most) {
+            most = count;
+            c->separator = separators[i];
+        }
+    }
+}
+
+static bool at_end(const struct csv *c)
+{
+    return !cursor_left(&c->rest);
+}
+
+static char peek(const struct csv *c)
+{
+    return at_end(c) ? 0 : (char)*c->rest.at;
+}
+
+static char take(struct csv *c)
+{
+    char at = (char)cursor_u8(&c->rest);
+
+    c->next_line += at == '\n' || (at == '\r' && peek(c) != '\n');
+    return at;
+}
+
+static void put(struct csv *c, size_t *len, char at)
+{
+    if (c->count >= CSV_FIELDS_MAX) {
+        c->wrong = "it has too many fields";
+        return;
+    }
+    if (*len + 1 >= CSV_FIELD_ROOM) {
+        c->wrong = "a field is too long";
+        return;
+    }
+    c->field[c->count][(*len)++] = (unsigned char)at < ' ' ? ' ' : at;
+}
+
+/* Between quotes; two of them stand for one. */
+static void take_quoted(struct csv *c, size_t *len)
+{
+    take(c);
+    while (!at_end(c)) {
+        char at = take(c);
+        if (at == '"' && peek(c) != '"')
+            return;
+        if (at == '"')
+            take(c);
+        put(c, len, at);
+    }
+    c->wrong = "a quote is not closed";
+}
+
+/* No-break spaces, which spreadsheets like, are blanks too. */
+static size_t blank_at(const char *text)
+{
+    return *text == ' ' ? 1 : !strncmp(text, "\xc2\xa0", 2) ? 2 : 0;
+}
+
+static void trim(char *text)
+{
+    char *from = text;
+
+    for (size_t len; (len = blank_at(from)) > 0;)
+        from += len;
+    memmove(text, from, strlen(from) + 1);
+    for (size_t len = strlen(text); len;) {
+        size_t blank = text[len - 1] == ' ' ? 1 : len > 1 ? blank_at(text + len - 2) : 0;
+        if (!blank || (blank == 1 && text[len - 1] != ' '))
+            break;
+        text[len -= blank] = 0;
+    }
+}
+
+static void take_field(struct csv *c)
+{
+    size_t len = 0;
+
+    while (peek(c) == ' ')
+        take(c);
+    if (peek(c) == '"')
+        take_quoted(c, &len);
+    while (!at_end(c) && peek(c) != c->separator && peek(c) != '\n' && peek(c) != '\r')
+        put(c, &len, take(c));
+    if (c->count >= CSV_FIELDS_MAX)
+        return;
+    c->field[c->count][len] = 0;
+    trim(c->field[c->count++]);
+}
+
+static bool is_empty(const struct csv *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->field[i][0])
+            return false;
+    return !c->wrong;
+}
+
+static void take_row(struct csv *c)
+{
+    c->line = c->next_line;
+    c->wrong = NULL;
+    c->count = 0;
+    take_field(c);
+    while (!at_end(c) && peek(c) == c->separator) {
+        take(c);
+        take_field(c);
+    }
+    if (take(c) == '\r' && peek(c) == '\n')
+        take(c);
+}
+
+bool csv_next(struct csv *c)
+{
+    do {
+        if (at_end(c))
+            return false;
+        take_row(c);
+    } while (is_empty(c));
+    return true;
+}
