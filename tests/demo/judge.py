@@ -115,15 +115,19 @@ def stored_readings(state_dir):
 def parse_row(row):
     """Of a delivery (qos, retain, subscription identifiers), its message and the reading's record in it."""
     at = 3 + 4 * row[2]
-    form, encoder_len = row[at], row[at + 27]
-    encoder = row[at + 28:at + 28 + encoder_len]
-    if form != 1:
+    form, flags = row[at], row[at + 1]
+    if form != 2:
         raise ValueError(f"a stored message has form {form}")
-    if encoder != b"reading":
+    if not flags & 0x40:
         return None  # a state, not a reading
-    at += 28 + encoder_len
+    at += 2 + (8 if flags & 0x20 else 0) + (4 if flags & 4 else 0)  # born, expiry
+    encoder_len = row[at + 4]
+    if row[at + 5:at + 5 + encoder_len] != b"reading":
+        return None
+    at += 5 + encoder_len
     at += 2 + struct.unpack_from(">H", row, at)[0]  # topic
-    at += 4 + struct.unpack_from(">I", row, at)[0]  # properties
+    if flags & 0x80:
+        at += 4 + struct.unpack_from(">I", row, at)[0]  # properties
     n, device_len = struct.unpack_from(">xQ8xB", row, at)
     device = row[at + 18:at + 18 + device_len]
     at += 18 + device_len
