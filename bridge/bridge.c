@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bridge/lanes.h"
 #include "bridge/uplink.h"
 #include "broker/broker.h"
 #include "service.h"
@@ -63,9 +64,9 @@ struct orphans {
 static void note_orphan(void *arg, struct session *s)
 {
     struct orphans *o = arg;
-    const char *name = s->name + strlen(UPLINK_SESSION);
+    const char *name = lanes_bridge(s);
 
-    if (strncmp(s->name, UPLINK_SESSION, strlen(UPLINK_SESSION)) != 0 || find_node(o->conf, name))
+    if (!name || find_node(o->conf, name))
         return;
     o->sessions = mem_resize(o->sessions, (o->count + 1) * sizeof(struct session *));
     o->sessions[o->count++] = s;
@@ -78,8 +79,7 @@ static void end_orphans(struct gateway *gw)
     broker_each_session(gw->broker, note_orphan, &o);
     for (size_t i = 0; i < o.count; i++) {
         log_warn("bridge %s: is not configured any more; %llu messages that waited are dropped",
-                 o.sessions[i]->name + strlen(UPLINK_SESSION),
-                 (unsigned long long)session_backlog(o.sessions[i]));
+                 lanes_bridge(o.sessions[i]), (unsigned long long)session_backlog(o.sessions[i]));
         session_end(o.sessions[i]);
     }
     free(o.sessions);

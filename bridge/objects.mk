@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 obj-$(CONFIG_BRIDGE) += bridge/backoff.o
 obj-$(CONFIG_BRIDGE) += bridge/bridge.o
+obj-$(CONFIG_BRIDGE) += bridge/lanes.o
 obj-$(CONFIG_BRIDGE) += bridge/pace.o
 obj-$(CONFIG_BRIDGE) += bridge/remap.o
 obj-$(CONFIG_BRIDGE) += bridge/rows.o

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bridge/remap.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "codec/mqtt.h"
 
 static const struct rule *find(const struct rule *rules, size_t count, struct bytes topic)
@@ -54,6 +57,53 @@ enum remap_verdict remap_out(const struct remap *r, struct bytes topic, struct b
 enum remap_verdict remap_in(const struct remap *r, struct bytes topic, struct buf *out)
 {
     return apply(r->in, r->in_count, topic, out);
+}
+
+bool remap_urgent(const struct remap *r, struct bytes topic)
+{
+    const struct rule *rule = find(r->out, r->out_count, topic);
+
+    if (!rule || rule->lane != RULE_BY_TOPIC)
+        return rule && rule->lane == RULE_URGENT;
+    return bytes_equal(topic, bytes_of(r->alarms));
+}
+
+const struct rule *remap_alarms(const struct remap *r)
+{
+    const struct rule *rule = find(r->out, r->out_count, bytes_of(r->alarms));
+
+    return rule && rule->lane == RULE_BY_TOPIC ? rule : NULL;
+}
+
+bool remap_has_urgent(const struct remap *r)
+{
+    for (size_t i = 0; i < r->out_count; i++)
+        if (r->out[i].lane == RULE_URGENT)
+            return true;
+    return remap_alarms(r);
+}
+
+struct rule *rules_copy(const struct rule *rules, size_t count)
+{
+    struct rule *copy = mem_alloc((count + 1) * sizeof(*copy));
+
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = rules[i];
+        copy[i].match = mem_strdup(rules[i].match);
+        copy[i].strip = mem_strdup(rules[i].strip);
+        copy[i].add = mem_strdup(rules[i].add);
+    }
+    return copy;
+}
+
+void rules_free(struct rule *rules, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(rules[i].match);
+        free(rules[i].strip);
+        free(rules[i].add);
+    }
+    free(rules);
 }
 
 bool remap_filter(const struct rule *r, struct buf *out)

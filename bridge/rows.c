@@ -3,6 +3,7 @@
 #include "bridge/settings.h"
 
 static const char *const versions[] = {"3.1.1", "5.0", NULL};
+static const char *const lanes[] = {"alarms", "normal", "urgent", NULL}; /* as enum rule_lane */
 static const char *const policies[] = {"drop-oldest", "drop-newest", "refuse", NULL};
 
 #define RULE_ROWS(match_help, qos_help, add_help)                                                            \
@@ -29,6 +30,11 @@ static const struct conf_row out_rows[] = {
      .type = CONF_BOOL,
      .def = "true",
      .help = "Raise messages of a lower QoS to `qos`, and store them; false: they keep their own"},
+    {.name = "lane",
+     .type = CONF_CHOICE,
+     .def = "alarms",
+     .choices = lanes,
+     .help = "Which of them overtake a backlog: the box's own alarms ({root}/event/alarm), none or all"},
     {0},
 };
 
@@ -64,6 +70,12 @@ static const struct conf_row store_rows[] = {
      .min = 1024,
      .max = 1e15,
      .help = "Most bytes that wait on disk for this upstream"},
+    {.name = "urgent_max",
+     .type = CONF_SIZE,
+     .def = "16M",
+     .min = 1024,
+     .max = 1e15,
+     .help = "The same of what is urgent, beside `max`"},
     {.name = "keep",
      .type = CONF_DURATION,
      .def = DEFAULT_BRIDGE_AGE,

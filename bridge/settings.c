@@ -41,19 +41,10 @@ static struct rule *read_rules(const struct conf_node *bridge, const char *direc
             .add = copy(conf_string(n, "add")),
             .qos = (uint8_t)conf_int(n, "qos"),
             .upgrade = out && conf_bool(n, "upgrade"),
+            .lane = (uint8_t)(out ? conf_int(n, "lane") : RULE_NORMAL),
         };
     }
     return rules;
-}
-
-static void free_rules(struct rule *rules, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(rules[i].match);
-        free(rules[i].strip);
-        free(rules[i].add);
-    }
-    free(rules);
 }
 
 static void read_remap(struct remap *r, const struct conf_node *bridge, const char *root)
@@ -65,6 +56,7 @@ static void read_remap(struct remap *r, const struct conf_node *bridge, const ch
     r->in = read_rules(bridge, "in", &r->in_count);
     if (conf_bool(presence, "on"))
         r->presence = topic ? mem_strdup(topic) : mem_format("%s/state", root);
+    r->alarms = mem_format("%s/event/alarm", root);
 }
 
 static void read_store(struct settings *s, const struct conf_node *store)
@@ -72,6 +64,7 @@ static void read_store(struct settings *s, const struct conf_node *store)
     static const enum queue_full policies[] = {QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST, QUEUE_REFUSE};
 
     s->limits.bytes = (uint64_t)conf_int(store, "max");
+    s->urgent_bytes = (uint64_t)conf_int(store, "urgent_max");
     s->limits.keep_s = (uint64_t)conf_int(store, "keep") / 1000;
     s->limits.full = policies[conf_int(store, "full")];
     s->drain_rate = (uint32_t)conf_int(store, "drain_rate");
@@ -154,9 +147,10 @@ void settings_free(struct settings *s)
     free(s->password_file);
     free(s->server_name);
     tls_context_free(s->tls);
-    free_rules(s->remap.out, s->remap.out_count);
-    free_rules(s->remap.in, s->remap.in_count);
+    rules_free(s->remap.out, s->remap.out_count);
+    rules_free(s->remap.in, s->remap.in_count);
     free(s->remap.presence);
+    free(s->remap.alarms);
     free(s);
 }
 
@@ -318,9 +312,10 @@ static void check_topics(struct conf *conf, const struct conf_node *bridge)
         conf_error(conf, bridge, "the bridge moves nothing; add out = ( { match = \"…\"; } ) or `in`");
     if (topic && (!mqtt_topic_ok(bytes_of(topic->s)) || !mqtt_utf8_ok(bytes_of(topic->s))))
         conf_error(conf, topic, "\"%s\" is no topic; without wildcards", topic->s);
-    free_rules(r.out, r.out_count);
-    free_rules(r.in, r.in_count);
+    rules_free(r.out, r.out_count);
+    rules_free(r.in, r.in_count);
     free(r.presence);
+    free(r.alarms);
 }
 
 static void check_bridge(struct conf *conf, const struct conf_node *bridge)

@@ -24,7 +24,8 @@ struct settings {
     struct tls_context *tls;               /* NULL when no url wants it */
     struct remap remap;
     struct queue_limits limits;
-    uint32_t drain_rate; /* messages a second; 0: no limit */
+    uint64_t urgent_bytes; /* in the place of limits.bytes, for the urgent lane */
+    uint32_t drain_rate;   /* messages a second; 0: no limit */
     uint32_t backoff_min_ms, backoff_max_ms;
     uint32_t connect_ms; /* from look-up to CONNACK */
     uint32_t ack_ms;     /* without one while something is in flight: the connection is dead */

@@ -52,7 +52,8 @@ struct buf *uplink_held_lane(struct uplink *u, store_ticket ticket)
 
 static uint16_t own_id(struct uplink *u)
 {
-    u->last_id = session_free_id(u->session, u->last_id);
+    u->last_id =
+        u->last_id < LANE_FREE_ID || u->last_id == UINT16_MAX ? LANE_FREE_ID : (uint16_t)(u->last_id + 1);
     return u->last_id;
 }
 
@@ -64,7 +65,7 @@ static struct conn *let_go(struct uplink *u)
     struct conn *c = u->attempt ? &u->attempt->conn : NULL;
 
     if (u->state == UPLINK_CONNECTED)
-        session_detach(u->session);
+        lanes_detach(&u->lanes);
     if (u->attempt)
         u->attempt->uplink = NULL;
     u->attempt = NULL;
@@ -116,7 +117,7 @@ static void tell_fault(struct uplink *u, size_t url, const char *text, bool was_
         wait_ms ? mem_format("next try in %.1f s", wait_ms / 1000.0) : mem_strdup("the next url now");
     log_line(known ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "bridge %s: %s%s; %s, %llu messages wait",
              u->settings->name, was_connected ? "lost " : "", u->fault, next,
-             (unsigned long long)session_backlog(u->session));
+             (unsigned long long)lanes_backlog(&u->lanes));
     free(next);
 }
 
@@ -180,7 +181,7 @@ static void on_drain(struct conn *c)
     struct uplink *u = uplink_of(c);
 
     if (u)
-        session_wake(u->session);
+        lanes_wake(&u->lanes);
 }
 
 static void on_close(struct conn *c, const char *why)
@@ -237,12 +238,12 @@ static void watch_progress(struct uplink *u, uint64_t now)
 {
     size_t backlog = conn_backlog(&u->attempt->conn);
 
-    if (!u->session->queue->in_flight || backlog < u->backlog)
+    if (!lanes_in_flight(&u->lanes) || backlog < u->backlog)
         u->progress_at = now;
     u->backlog = backlog;
     if (now - u->progress_at >= (uint64_t)u->settings->ack_ms * 1000)
         uplink_lost(u, false, "%u messages in flight and no acknowledgement for %.0f s",
-                    u->session->queue->in_flight, (double)(now - u->progress_at) / SECOND);
+                    (unsigned)lanes_in_flight(&u->lanes), (double)(now - u->progress_at) / SECOND);
     else if (u->withheld_at && now - u->withheld_at >= (uint64_t)WITHHELD_S * SECOND)
         uplink_lost(u, false, "what a full queue here refused is asked for again");
 }
@@ -259,6 +260,8 @@ static void watch(struct uplink *u, uint64_t now)
     keep_alive(u, now);
     if (u->attempt == attempt)
         watch_progress(u, now);
+    if (u->attempt == attempt)
+        lanes_wake(&u->lanes); /* if a read of the disk has failed meanwhile */
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -306,10 +309,11 @@ static void try_now(struct uplink *u)
  * take new messages for repeats. */
 static void forget_inbound(struct uplink *u)
 {
+    struct session *s = u->lanes.normal;
     store_ticket ticket;
 
-    while (u->session->queue->inbound_count)
-        session_inbound_done(u->session, u->session->queue->inbound[0], &ticket);
+    while (s->queue->inbound_count)
+        session_inbound_done(s, s->queue->inbound[0], &ticket);
 }
 
 static void announce(struct uplink *u)
@@ -361,7 +365,7 @@ void uplink_connected(struct uplink *u)
     if (!u->peer.session_present)
         forget_inbound(u);
     log_info("bridge %s: connected to %s%s%s, %llu messages wait", u->settings->name, url_in_use(u)->text,
-             *cipher ? ", " : "", cipher, (unsigned long long)session_backlog(u->session));
+             *cipher ? ", " : "", cipher, (unsigned long long)lanes_backlog(&u->lanes));
     announce(u);
     subscribe(u);
     uplink_session_attach(u);
@@ -438,7 +442,7 @@ struct uplink *uplink_start(struct gateway *gw, struct settings *settings, struc
     u->ends = ends;
     list_init(&u->waiter.link);
     use_settings(u, settings);
-    if ((err = uplink_session_open(u))) {
+    if ((err = lanes_open(&u->lanes, gw->broker, settings))) {
         log_error("bridge %s: no session for its queue: %s", settings->name, strerror(-err));
         settings_free(settings);
         free(u->faults);
@@ -470,9 +474,9 @@ void uplink_change(struct uplink *u, struct settings *settings, bool anew)
     u->url = 0;
     u->subscribed = 0;
     u->refused = false;
-    uplink_session_open(u); /* cannot fail: it has one */
+    lanes_open(&u->lanes, u->gw->broker, u->settings); /* cannot fail: it has a session */
     log_info("bridge %s: configured anew, %llu messages wait", settings->name,
-             (unsigned long long)session_backlog(u->session));
+             (unsigned long long)lanes_backlog(&u->lanes));
     set_state(u, UPLINK_WAITING);
     uv_timer_start(&u->timer, on_retry, 0, 0);
 }
@@ -513,11 +517,10 @@ void uplink_stop(struct uplink *u, const char *reason)
 
 void uplink_remove(struct uplink *u)
 {
-    uint64_t dropped = session_backlog(u->session);
+    uint64_t dropped = lanes_backlog(&u->lanes);
 
     uplink_stop(u, "the bridge was removed");
-    session_end(u->session);
-    u->session = NULL;
+    lanes_end(&u->lanes);
     log_line(dropped ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
              "bridge %s: removed; %llu messages that waited are dropped", u->settings->name,
              (unsigned long long)dropped);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One upstream: an MQTT client that keeps connecting, and the durable session "\1bridge:NAME" whose queue is
- * the backlog. The session has the `out` rules as subscriptions; nobody reads it while the upstream is away.
- * What leaves it on disk is the broker's business, which topics pass is remap's. An uplink owns its settings
- * and frees itself some turns after it was stopped. Loop thread only. */
+/* One upstream: an MQTT client that keeps connecting, and the durable sessions whose queues are the backlog
+ * (lanes.h). They have the `out` rules as subscriptions; nobody reads them while the upstream is away.
+ * What leaves them on disk is the broker's business, which topics pass is remap's. An uplink owns its
+ * settings and frees itself some turns after it was stopped. Loop thread only. */
 #ifndef SLUICE_BRIDGE_UPLINK_H
 #define SLUICE_BRIDGE_UPLINK_H
 
@@ -22,8 +22,6 @@ struct uplink_ends {
     struct list leaving; /* connections that said goodbye */
 };
 
-#define UPLINK_SESSION "\1bridge:" /* and the bridge's name */
-
 /* Takes settings over and begins to connect. NULL (logged, settings freed) when the broker has no room for
  * the session. */
 struct uplink *uplink_start(struct gateway *gw, struct settings *settings, struct uplink_ends *ends);
@@ -37,7 +35,7 @@ void uplink_change(struct uplink *u, struct settings *settings, bool anew);
 void uplink_stop(struct uplink *u, const char *reason);
 /* Waits no longer for upstreams that do not answer the goodbye. */
 void uplink_hurry(struct uplink_ends *ends);
-/* Stops, and the session ends with its queue. */
+/* Stops, and the sessions end with their queues. */
 void uplink_remove(struct uplink *u);
 
 const struct settings *uplink_settings(const struct uplink *u);

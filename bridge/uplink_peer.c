@@ -98,7 +98,7 @@ static store_ticket take_message(struct uplink *u, const struct mqtt_publish *in
         .topic = {u->topic.data, u->topic.len},
         .props = forwarded_props(u, in->props.raw),
         .payload = in->payload,
-        .publisher = u->session->key,
+        .publisher = u->lanes.normal->key,
         .born_us = (int64_t)clock_boot_us(),
         .expires = mqtt_has(&in->props, MQTT_MESSAGE_EXPIRY),
         .expiry_s = mqtt_number(&in->props, MQTT_MESSAGE_EXPIRY, 0),
@@ -119,7 +119,7 @@ static void refuse(struct uplink *u, const struct mqtt_publish *in)
 
     u->counts.in_refused++;
     if (in->qos == 2)
-        session_inbound_done(u->session, in->id, &ticket);
+        session_inbound_done(u->lanes.normal, in->id, &ticket);
     if (in->qos && u->settings->version == MQTT_5)
         ack(u, in->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, in->id, MQTT_QUOTA_EXCEEDED, ticket);
     else if (in->qos && !u->withheld_at)
@@ -133,7 +133,7 @@ static void on_publish(struct uplink *u, const struct mqtt_packet *p)
 
     u->counts.received++;
     /* A repeat of QoS 2 is acknowledged again and goes no further ([MQTT-4.3.3-2]). */
-    if (in->qos < 2 || session_inbound(u->session, in->id, &known))
+    if (in->qos < 2 || session_inbound(u->lanes.normal, in->id, &known))
         taken = take_message(u, in);
     if (taken == SESSION_REFUSED)
         refuse(u, in);
@@ -144,7 +144,7 @@ static void on_publish(struct uplink *u, const struct mqtt_packet *p)
 static void on_pubrel(struct uplink *u, const struct mqtt_packet *p)
 {
     store_ticket ticket;
-    bool known = session_inbound_done(u->session, p->ack.id, &ticket);
+    bool known = session_inbound_done(u->lanes.normal, p->ack.id, &ticket);
 
     ack(u, MQTT_PUBCOMP, p->ack.id, known ? MQTT_OK : MQTT_ID_NOT_FOUND, ticket);
 }
@@ -154,6 +154,7 @@ static void on_pubrel(struct uplink *u, const struct mqtt_packet *p)
 static void on_progress(struct uplink *u, uint8_t reason)
 {
     u->progress_at = u->heard_at;
+    lanes_acked(&u->lanes);
     u->counts.rejected += reason >= MQTT_UNSPECIFIED;
 }
 
@@ -161,7 +162,7 @@ static void on_puback(struct uplink *u, const struct mqtt_packet *p)
 {
     if (u->presence_id && p->ack.id == u->presence_id)
         u->presence_id = 0;
-    else if (session_on_puback(u->session, p->ack.id))
+    else if (session_on_puback(lanes_owner(&u->lanes, p->ack.id), p->ack.id))
         u->counts.unknown_acks++;
     else
         on_progress(u, p->ack.reason);
@@ -172,7 +173,7 @@ static void on_pubrec(struct uplink *u, const struct mqtt_packet *p)
     bool refused = p->ack.reason >= MQTT_UNSPECIFIED, release = false;
     store_ticket ticket = 0;
 
-    if (!session_on_pubrec(u->session, p->ack.id, refused, &release, &ticket)) {
+    if (!session_on_pubrec(lanes_owner(&u->lanes, p->ack.id), p->ack.id, refused, &release, &ticket)) {
         on_progress(u, p->ack.reason);
         if (release)
             ack(u, MQTT_PUBREL, p->ack.id, MQTT_OK, ticket);
@@ -185,7 +186,7 @@ static void on_pubrec(struct uplink *u, const struct mqtt_packet *p)
 
 static void on_pubcomp(struct uplink *u, const struct mqtt_packet *p)
 {
-    if (session_on_pubcomp(u->session, p->ack.id))
+    if (session_on_pubcomp(lanes_owner(&u->lanes, p->ack.id), p->ack.id))
         u->counts.unknown_acks++;
     else
         on_progress(u, MQTT_OK); /* 0x92 also ends it */

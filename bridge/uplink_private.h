@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "bridge/backoff.h"
+#include "bridge/lanes.h"
 #include "bridge/pace.h"
 #include "bridge/uplink.h"
 #include "broker/broker.h"
@@ -49,7 +50,7 @@ struct uplink_peer {
 struct uplink {
     struct gateway *gw;
     struct settings *settings;
-    struct session *session;
+    struct lanes lanes;
     struct attempt *attempt; /* NULL while waiting */
     uv_timer_t timer;        /* the next try; while there is an attempt: a tick each second */
     uv_timer_t again;        /* pace allows the next message */
@@ -100,8 +101,6 @@ struct buf *uplink_held_lane(struct uplink *u, store_ticket ticket);
 size_t uplink_hear(struct uplink *u, const uint8_t *data, size_t len);
 
 /* uplink_session.c */
-/* Makes or finds the session and brings its limits and subscriptions to what the settings say. 0 or -E…. */
-int uplink_session_open(struct uplink *u);
 void uplink_session_attach(struct uplink *u);
 
 #endif

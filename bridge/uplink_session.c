@@ -1,73 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The uplink as a reader of its session: what goes to the upstream. */
+/* The uplink as a reader of its sessions: what goes to the upstream. */
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "bridge/uplink_private.h"
 #include "bridge/wire.h"
-#include "broker/router.h"
 #include "service.h"
 
 enum { BACKLOG_MOST = 256 * 1024 }; /* bytes in the connection above which nothing more is pulled */
 
-static const struct rule *find_rule(const struct settings *s, const struct subscription *sub)
-{
-    struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
-
-    for (size_t i = 0; i < s->remap.out_count; i++)
-        if (bytes_equal(bytes_of(s->remap.out[i].match), filter))
-            return &s->remap.out[i];
-    return NULL;
-}
-
-static void drop_stale_subscriptions(struct uplink *u)
-{
-    list_for_safe(it, &u->session->subscriptions)
-    {
-        struct subscription *sub = list_entry(it, struct subscription, in_session);
-        struct bytes filter = {(const uint8_t *)sub->filter, sub->filter_len};
-        if (!find_rule(u->settings, sub))
-            session_unsubscribe(u->session, filter);
-    }
-}
-
-static void subscribe_rules(struct uplink *u)
-{
-    for (size_t i = 0; i < u->settings->remap.out_count; i++) {
-        const struct rule *r = &u->settings->remap.out[i];
-        struct subscription_options o = {.qos = r->qos,
-                                         .no_local = true,
-                                         .retain_as_published = true,
-                                         .raise = r->upgrade && r->qos,
-                                         .retain_handling = 1};
-        session_subscribe(u->session, bytes_of(r->match), &o);
-    }
-}
-
-int uplink_session_open(struct uplink *u)
-{
-    char *name = mem_format("%s%s", UPLINK_SESSION, u->settings->name);
-    int err = 0;
-
-    if (!u->session)
-        u->session = session_find(u->gw->broker, bytes_of(name));
-    if (!u->session && !(err = session_new(&u->session, u->gw->broker, bytes_of(name), true))) {
-        u->session->expiry_s = UINT32_MAX;
-        session_save(u->session);
-    }
-    free(name);
-    if (err)
-        return err;
-    session_queue(u->session)->limits = u->settings->limits;
-    drop_stale_subscriptions(u);
-    subscribe_rules(u);
-    return 0;
-}
-
 /* ---- struct session_ops ---- */
 
 /* Ends a delivery that is not to be sent, as if it had been acknowledged. */
-static void skip(struct uplink *u, const struct delivery *d, uint64_t *counter)
+static void skip(struct uplink *u, struct session *s, const struct delivery *d, uint64_t *counter)
 {
     store_ticket ticket;
     bool release;
@@ -77,9 +22,9 @@ static void skip(struct uplink *u, const struct delivery *d, uint64_t *counter)
         return;
     u->counts.skipped++;
     if (d->qos == 1)
-        session_on_puback(u->session, d->id);
+        session_on_puback(s, d->id);
     else
-        session_on_pubrec(u->session, d->id, true, &release, &ticket);
+        session_on_pubrec(s, d->id, true, &release, &ticket);
 }
 
 /* Where a message that remap keeps back is counted. */
@@ -111,7 +56,7 @@ static bool on_deliver(struct session *s, const struct delivery *d)
     enum remap_verdict verdict = remap_out(&u->settings->remap, d->message->topic, &u->topic);
 
     if (verdict != REMAP_OK) {
-        skip(u, d, counter_of(u, verdict));
+        skip(u, s, d, counter_of(u, verdict));
         return true;
     }
     if (!d->qos && conn_backlog(&u->attempt->conn) > BACKLOG_MOST)
@@ -119,13 +64,13 @@ static bool on_deliver(struct session *s, const struct delivery *d)
     fill_publish(u, d, &p.publish);
     size_t size = mqtt_encoded_size(&p, u->settings->version);
     if (!size || size > u->peer.packet_max) {
-        skip(u, d, &u->counts.too_large);
+        skip(u, s, d, &u->counts.too_large);
         return true;
     }
     struct buf *lane = d->qos ? uplink_held_lane(u, d->ticket) : uplink_free_lane(u);
     mqtt_encode(buf_extend(lane, size), &p, u->settings->version);
     u->counts.sent++;
-    if (d->qos)
+    if (d->qos && s == u->lanes.normal)
         pace_take(&u->pace);
     return true;
 }
@@ -141,7 +86,7 @@ static void on_again(uv_timer_t *timer)
 {
     struct uplink *u = container_of(timer, struct uplink, again);
 
-    session_wake(u->session);
+    session_wake(u->lanes.normal);
 }
 
 static bool on_room(struct session *s)
@@ -150,7 +95,9 @@ static bool on_room(struct session *s)
 
     if (conn_backlog(&u->attempt->conn) > BACKLOG_MOST)
         return false; /* on_drain wakes */
-    if (pace_ready(&u->pace, clock_boot_us(), s->queue->tail))
+    if (!lanes_may_send(&u->lanes, s))
+        return false;
+    if (s != u->lanes.normal || pace_ready(&u->pace, clock_boot_us(), s->queue->tail))
         return true;
     if (!uv_is_active((uv_handle_t *)&u->again))
         uv_timer_start(&u->again, on_again, pace_wait_ms(&u->pace), 0);
@@ -162,11 +109,21 @@ static void on_displaced(struct session *s)
     uplink_lost(s->reader, true, "another reader took the bridge's session");
 }
 
-static const struct session_ops ops = {"upstream", on_deliver, on_release, on_room, on_displaced, NULL, NULL};
+static void on_pumped(struct session *s)
+{
+    lanes_pumped(&((struct uplink *)s->reader)->lanes, s);
+}
+
+static const struct session_ops ops = {.kind = "upstream",
+                                       .on_deliver = on_deliver,
+                                       .on_release = on_release,
+                                       .on_room = on_room,
+                                       .on_displaced = on_displaced,
+                                       .on_pumped = on_pumped};
 
 void uplink_session_attach(struct uplink *u)
 {
     u->attempt->conn.high = BACKLOG_MOST;
-    pace_start(&u->pace, u->settings->drain_rate, clock_boot_us(), u->session->queue->tail);
-    session_attach(u->session, &ops, u, u->peer.window);
+    pace_start(&u->pace, u->settings->drain_rate, clock_boot_us(), u->lanes.normal->queue->tail);
+    lanes_attach(&u->lanes, &ops, u, u->peer.window);
 }

@@ -237,7 +237,11 @@ static void on_displaced(struct session *s)
     (void)s; /* no client can have its name */
 }
 
-static const struct session_ops ops = {"inbox", on_deliver, on_release, on_room, on_displaced, NULL, NULL};
+static const struct session_ops ops = {.kind = "inbox",
+                                       .on_deliver = on_deliver,
+                                       .on_release = on_release,
+                                       .on_room = on_room,
+                                       .on_displaced = on_displaced};
 
 /* ---- what becomes of one ---- */
 

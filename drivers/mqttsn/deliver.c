@@ -354,8 +354,13 @@ static bool may_publish(struct session *s, struct bytes topic)
     return actor_may_publish(&a, topic, 1, false);
 }
 
-const struct session_ops mote_session_ops = {"mote",       on_deliver, on_release, on_room,
-                                             on_displaced, user,       may_publish};
+const struct session_ops mote_session_ops = {.kind = "mote",
+                                             .on_deliver = on_deliver,
+                                             .on_release = on_release,
+                                             .on_room = on_room,
+                                             .on_displaced = on_displaced,
+                                             .user = user,
+                                             .may_publish = may_publish};
 
 /* ---- what motes answer ---- */
 

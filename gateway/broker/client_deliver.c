@@ -243,5 +243,10 @@ static bool may_publish(struct session *s, struct bytes topic)
     return client_may_publish(s->reader, topic, 1, false);
 }
 
-const struct session_ops client_session_ops = {"client",  deliver, release,    room,
-                                               displaced, user,    may_publish};
+const struct session_ops client_session_ops = {.kind = "client",
+                                               .on_deliver = deliver,
+                                               .on_release = release,
+                                               .on_room = room,
+                                               .on_displaced = displaced,
+                                               .user = user,
+                                               .may_publish = may_publish};

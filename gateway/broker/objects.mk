@@ -21,6 +21,7 @@ obj-y += gateway/broker/client_write.o
 obj-y += gateway/broker/deliveries.o
 obj-y += gateway/broker/message.o
 obj-y += gateway/broker/notes.o
+obj-y += gateway/broker/packet_id.o
 obj-y += gateway/broker/places.o
 obj-y += gateway/broker/ports.o
 obj-y += gateway/broker/queue.o

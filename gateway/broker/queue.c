@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/broker.h"
+#include "broker/packet_id.h"
 #include "broker/replay.h"
 #include "broker/session.h"
 
@@ -16,7 +17,6 @@ enum {
     READY_BYTES = 256 * 1024, /* and their bytes */
     READ_ROWS = 256,
     BODY_ABOVE = 4096, /* larger payloads are stored once for all queues */
-    SPAN_MOST = 65535, /* packet identifiers in flight must differ */
     FLIGHT_WINDOWS =
         4, /* places in flight, in windows: acknowledged out of order they stay until older ones are done */
 };
@@ -24,11 +24,6 @@ enum {
 struct queue_read {
     struct session *session; /* NULL: it has ended meanwhile */
 };
-
-static uint16_t seq_id(uint64_t seq)
-{
-    return (uint16_t)(1 + seq % 65535);
-}
 
 static size_t cost(const struct message *m)
 {
@@ -103,10 +98,20 @@ static void forget(struct session *s)
     q->read = NULL;
 }
 
+void session_choose(struct session *s, struct choice *choice)
+{
+    struct queue *q = session_queue(s);
+
+    if (q->choice)
+        q->choice->free(q->choice);
+    q->choice = choice;
+}
+
 void session_free_queue(struct session *s)
 {
     forget(s);
     if (s->queue != &nothing) {
+        session_choose(s, NULL);
         free(s->queue->inbound);
         free(s->queue);
     }
@@ -149,8 +154,6 @@ static bool parse_row(const struct store_row *row, struct delivery *d)
 {
     struct cursor c = cursor_of(row->record.data, row->record.len);
 
-    d->seq = row->seq;
-    d->id = seq_id(row->seq);
     d->qos = cursor_u8(&c);
     uint8_t flags = cursor_u8(&c);
     d->retain = flags & 1;
@@ -265,7 +268,7 @@ static store_ticket enqueue(struct session *s, struct message *m, const struct o
                          .qos = o->qos,
                          .retain = o->retain,
                          .shared = o->shared};
-    d.id = seq_id(d.seq);
+    d.id = packet_id_of(s, d.seq);
     s->queue->bytes += cost(m);
     s->queue->queued++;
     if (s->no)
@@ -286,6 +289,10 @@ static store_ticket enqueue(struct session *s, struct message *m, const struct o
 
 store_ticket session_offer(struct session *s, struct message *m, const struct offer *o)
 {
+    const struct choice *choice = s->queue->choice;
+
+    if (choice && !choice->takes(choice, m))
+        return 0;
     if (o->qos)
         return enqueue(s, m, o);
     struct delivery d = {.message = m, .sub_ids = (uint32_t *)(uintptr_t)o->sub_ids, .retain = o->retain};
@@ -318,12 +325,11 @@ void session_each_shared(struct session *s, void (*pass)(struct session *s, stru
 
 static void take_row(struct session *s, const struct store_row *row)
 {
-    struct delivery d = {.state = row->released ? DELIVERY_RELEASED : DELIVERY_QUEUED};
+    struct delivery d = {.seq = row->seq, .id = packet_id_of(s, row->seq)};
 
     s->queue->loaded = row->seq + 1;
     if (row->released) {
-        d.seq = row->seq;
-        d.id = seq_id(row->seq);
+        d.state = DELIVERY_RELEASED;
         d.qos = 2;
     } else if (!parse_row(row, &d)) {
         log_error("session %s: a queued message (%llu) cannot be read and is dropped", s->name,
@@ -394,7 +400,18 @@ static bool window_open(const struct session *s)
         (s->queue->in_flight >= s->window || s->queue->flight.count >= FLIGHT_WINDOWS * (uint32_t)s->window))
         return false;
     return !s->queue->flight.count ||
-           deliveries_at(&s->queue->ready, 0)->seq - deliveries_at(&s->queue->flight, 0)->seq < SPAN_MOST;
+           deliveries_at(&s->queue->ready, 0)->seq - deliveries_at(&s->queue->flight, 0)->seq <
+               packet_id_span(s);
+}
+
+bool session_presses(const struct session *s)
+{
+    return window_open(s) || (s->queue->read && !s->queue->ready.count);
+}
+
+bool session_publishes_next(const struct session *s)
+{
+    return s->queue->ready.count && deliveries_at(&s->queue->ready, 0)->state != DELIVERY_RELEASED;
 }
 
 /* True when the peer may hold its identifier: then it goes out whatever its age. After a restart that is not
@@ -436,6 +453,8 @@ void session_pump(struct session *s)
         send_first(s);
     replay_go_on(s);
     session_read_ahead(s);
+    if (s->ops->on_pumped)
+        s->ops->on_pumped(s);
 }
 
 /* What was in flight when the reader went is sent again from the start, before anything new, in the same
@@ -482,27 +501,6 @@ void session_attach(struct session *s, const struct session_ops *ops, void *read
 
 /* ---- acknowledgements ---- */
 
-/* What in flight has this identifier; usually the first. */
-static struct delivery *find_flight(struct session *s, uint16_t id)
-{
-    if (!s->queue->flight.count || !id)
-        return NULL;
-    uint64_t first = deliveries_at(&s->queue->flight, 0)->seq;
-    uint64_t seq = first + (uint64_t)(id - 1 + 65535 - (uint16_t)(first % 65535)) % 65535;
-    uint32_t low = 0, high = s->queue->flight.count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        uint64_t at = deliveries_at(&s->queue->flight, middle)->seq;
-        if (at == seq)
-            return deliveries_at(&s->queue->flight, middle);
-        if (at < seq)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
-}
-
 static void finish(struct session *s, struct delivery *d)
 {
     release_content(s, d);
@@ -519,7 +517,7 @@ static void finish(struct session *s, struct delivery *d)
 
 int session_on_puback(struct session *s, uint16_t id)
 {
-    struct delivery *d = find_flight(s, id);
+    struct delivery *d = packet_id_find(s, id);
 
     if (!d || d->qos != 1 || d->state != DELIVERY_SENT)
         return -ENOENT;
@@ -529,7 +527,7 @@ int session_on_puback(struct session *s, uint16_t id)
 
 int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *release, store_ticket *ticket)
 {
-    struct delivery *d = find_flight(s, id);
+    struct delivery *d = packet_id_find(s, id);
 
     *release = false;
     *ticket = 0;
@@ -556,7 +554,7 @@ int session_on_pubrec(struct session *s, uint16_t id, bool refused, bool *releas
 
 int session_on_pubcomp(struct session *s, uint16_t id)
 {
-    struct delivery *d = find_flight(s, id);
+    struct delivery *d = packet_id_find(s, id);
 
     if (!d || d->state != DELIVERY_RELEASED)
         return -ENOENT;
@@ -566,23 +564,9 @@ int session_on_pubcomp(struct session *s, uint16_t id)
 
 void session_skip(struct session *s, uint16_t id)
 {
-    struct delivery *d = find_flight(s, id);
+    struct delivery *d = packet_id_find(s, id);
 
     if (!d)
         return;
     finish(s, d);
-}
-
-/* Just behind the oldest in flight: the numbers that publishing will come to last. */
-uint16_t session_free_id(const struct session *s, uint16_t last)
-{
-    uint64_t from = s->queue->flight.count ? deliveries_at(&s->queue->flight, 0)->seq
-                                           : s->queue->loaded - s->queue->ready.count;
-
-    if (!last)
-        last = seq_id(from);
-    do
-        last = last == 1 ? 65535 : (uint16_t)(last - 1);
-    while (find_flight((struct session *)(uintptr_t)s, last));
-    return last;
 }

@@ -3,7 +3,8 @@
  * subscriptions, a queue, a window of what is in flight, and a reader that takes messages while it has room.
  * A durable session (number > 0) keeps its queue on disk, the head of it in memory. Identifiers: the packet
  * identifier of an outbound message is 1 + sequence mod 65,535, so nothing needs to be recorded and it is the
- * same after a restart. Loop thread only. */
+ * same after a restart; sessions that share a connection have lanes, each with identifiers of its own. Loop
+ * thread only. */
 #ifndef SLUICE_BROKER_SESSION_H
 #define SLUICE_BROKER_SESSION_H
 
@@ -40,6 +41,8 @@ struct session_ops {
      * NULL: there are no users; it may. */
     const char *(*user)(const struct session *s);
     bool (*may_publish)(struct session *s, struct bytes topic);
+    /* What could be sent has been; NULL: of no interest. */
+    void (*on_pumped)(struct session *s);
 };
 
 enum queue_full { QUEUE_DROP_OLDEST, QUEUE_DROP_NEWEST, QUEUE_REFUSE };
@@ -49,6 +52,17 @@ struct queue_limits {
     uint64_t messages, bytes;
     uint64_t keep_s; /* age; judged when a message is read */
     enum queue_full full;
+};
+
+/* Which packet identifiers a session's messages have. Who has no lane has them all; the lanes of one
+ * connection have none in common, and leave those from LANE_FREE_ID on to packets of the connection's own. */
+enum session_lane { LANE_ALONE, LANE_NORMAL, LANE_URGENT };
+enum { LANE_FREE_ID = 65501 };
+
+/* Of what its subscriptions bring, a session may leave some to another one. Owned by its queue. */
+struct choice {
+    bool (*takes)(const struct choice *c, const struct message *m);
+    void (*free)(struct choice *c);
 };
 
 struct queue_counts {
@@ -66,6 +80,7 @@ struct queue {
     size_t ready_bytes;
     struct queue_read *read; /* a read of the disk under way, or NULL */
     struct replays *replays; /* of subscriptions whose retained messages have not all gone out, or NULL */
+    struct choice *choice;   /* NULL: takes all that is offered */
     struct queue_limits limits;
     struct queue_counts counts;
     uint64_t delivered;   /* QoS 1 and 2 acknowledged by the peer */
@@ -108,6 +123,7 @@ struct session {
     bool leaving;    /* it has ended; what it got by shared subscriptions goes to their other members */
     bool nameless;   /* because of that, and nobody can find it */
     bool noted;      /* its record says when it ends */
+    uint8_t lane;    /* enum session_lane; its owner sets it before anything is sent */
     uint32_t left_s; /* of expiry_s when the timer fires */
     struct session_ids *ids; /* topic ids and notes, or NULL; see session_ids.h */
     char name[]; /* client identifier; ids that a client cannot have ("bridge:cloud") begin with '\1' */
@@ -190,15 +206,24 @@ struct queue *session_queue(struct session *s);
 struct queue *queue_none(void);
 /* The limits of clients' queues have changed; those of the box's own sessions are their owners'. */
 void session_limit_queue(struct session *s);
+/* In the place of the one before; NULL: none. */
+void session_choose(struct session *s, struct choice *choice);
 /* Gives up the queue; the disk keeps its rows. */
 void session_free_queue(struct session *s);
 
 /* True when one more is certainly queued and would not wait long: nothing is dropped for it. */
 bool session_queue_room(const struct session *s);
 
-/* An identifier for a packet of our own (SUBSCRIBE) that nothing in flight has nor soon will. last: the one
- * given before, 0 at first. */
+/* An identifier for a packet of its own that nothing in flight has nor soon will; of a session that is in no
+ * lane. last: the one given before, 0 at first. */
 uint16_t session_free_id(const struct session *s, uint16_t last);
+
+/* The first that waits would be sent now if the reader had room, or is being fetched from the disk. */
+bool session_presses(const struct session *s);
+/* The next in line is a PUBLISH, not a PUBREL again. */
+bool session_publishes_next(const struct session *s);
+/* Whether an identifier is of the session's lane. */
+bool session_has_id(const struct session *s, uint16_t id);
 
 /* Queued and in flight; bytes of them; age in seconds of the oldest (0: none). */
 uint64_t session_backlog(const struct session *s);

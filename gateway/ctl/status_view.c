@@ -68,6 +68,7 @@ static const struct column bridge_columns[] = {
     {"STATE", "state", STATE},
     {"SINCE", "since", SINCE},
     {">WAITING", "backlog", COUNT},
+    {">URGENT", "urgent", COUNT},
     {">SIZE", "bytes", SIZE},
     {">OLDEST", "oldest_s", SECONDS},
     {">IN FLIGHT", "in_flight", COUNT},

@@ -25,7 +25,9 @@ static const struct section sections[] = {
      {"state", "error", "admitted", "refused", "limited", "busy", "denied_connects", "denied_publishes",
       "denied_subscriptions", "denied_deliveries"}},
     {"lines", "bus", {"name", "state", "load", "timeouts", "crc", "late", "foreign"}},
-    {"bridges", "bridge", {"name", "state", "backlog", "bytes", "oldest_s", "acked", "dropped", "expired"}},
+    {"bridges",
+     "bridge",
+     {"name", "state", "backlog", "urgent", "bytes", "oldest_s", "acked", "dropped", "expired"}},
 };
 
 static cJSON *pick(const cJSON *from, const struct section *s)

@@ -36,11 +36,11 @@ static void in(const struct remap *r, const char *topic, enum remap_verdict want
 
 static void test_prefixes(void **state)
 {
-    struct rule to[] = {{"sluice/p7/#", "sluice/p7/", "sites/7/", 1, true},
-                        {"plain/+", "", "", 1, true},
-                        {"more/#", "", "x/", 1, true}};
-    struct rule from[] = {{"sites/7/cmd/#", "sites/7/", "sluice/p7/", 1, false}};
-    struct remap r = {to, from, 3, 1, NULL};
+    struct rule to[] = {{"sluice/p7/#", "sluice/p7/", "sites/7/", 1, true, 0},
+                        {"plain/+", "", "", 1, true, 0},
+                        {"more/#", "", "x/", 1, true, 0}};
+    struct rule from[] = {{"sites/7/cmd/#", "sites/7/", "sluice/p7/", 1, false, 0}};
+    struct remap r = {to, from, 3, 1, NULL, NULL};
 
     (void)state;
     out(&r, "sluice/p7/boiler/data/fast", REMAP_OK, "sites/7/boiler/data/fast");
@@ -57,8 +57,8 @@ static void test_prefixes(void **state)
 
 static void test_first_rule_decides(void **state)
 {
-    struct rule to[] = {{"a/b/#", "a/b/", "first/", 1, true}, {"a/#", "", "second/", 1, true}};
-    struct remap r = {to, NULL, 2, 0, NULL};
+    struct rule to[] = {{"a/b/#", "a/b/", "first/", 1, true, 0}, {"a/#", "", "second/", 1, true, 0}};
+    struct remap r = {to, NULL, 2, 0, NULL, NULL};
 
     (void)state;
     out(&r, "a/b/c", REMAP_OK, "first/c");
@@ -68,8 +68,8 @@ static void test_first_rule_decides(void **state)
 /* Stripped to nothing, or beyond 65,535 bytes, it is no topic name ([MQTT-4.7.3-1], -3). */
 static void test_no_topic(void **state)
 {
-    struct rule to[] = {{"whole", "whole", "", 1, true}, {"#", "", "0123456789", 1, true}};
-    struct remap r = {to, NULL, 2, 0, NULL};
+    struct rule to[] = {{"whole", "whole", "", 1, true, 0}, {"#", "", "0123456789", 1, true, 0}};
+    struct remap r = {to, NULL, 2, 0, NULL, NULL};
     char *longest = mem_alloc(65536);
 
     (void)state;
@@ -84,9 +84,9 @@ static void test_no_topic(void **state)
 
 static void test_loop(void **state)
 {
-    struct rule to[] = {{"sluice/p7/#", "", "", 1, true}, {"away/#", "away/", "back/", 1, true}};
-    struct rule from[] = {{"sluice/p7/+/set/+", "", "", 1, false}, {"back/#", "", "", 1, false}};
-    struct remap r = {to, from, 2, 2, NULL};
+    struct rule to[] = {{"sluice/p7/#", "", "", 1, true, 0}, {"away/#", "away/", "back/", 1, true, 0}};
+    struct rule from[] = {{"sluice/p7/+/set/+", "", "", 1, false, 0}, {"back/#", "", "", 1, false, 0}};
+    struct remap r = {to, from, 2, 2, NULL, NULL};
 
     (void)state;
     out(&r, "sluice/p7/boiler/data/fast", REMAP_OK, "sluice/p7/boiler/data/fast");
@@ -96,8 +96,8 @@ static void test_loop(void **state)
 
 static void test_presence(void **state)
 {
-    struct rule to[] = {{"#", "", "", 1, true}};
-    struct remap r = {to, NULL, 1, 0, (char *)(uintptr_t) "sluice/p7/state"};
+    struct rule to[] = {{"#", "", "", 1, true, 0}};
+    struct remap r = {to, NULL, 1, 0, (char *)(uintptr_t) "sluice/p7/state", NULL};
 
     (void)state;
     out(&r, "sluice/p7/state", REMAP_PRESENCE, NULL);
@@ -105,11 +105,43 @@ static void test_presence(void **state)
     out(&r, "$SYS/x", REMAP_NO_RULE, NULL); /* [MQTT-4.7.2-1] */
 }
 
+static void test_lanes(void **state)
+{
+    char alarms[] = "p7/event/alarm";
+    struct rule to[] = {{"p7/hot/+", "", "", 1, true, RULE_URGENT},
+                        {"p7/quiet/#", "", "", 1, true, RULE_NORMAL},
+                        {"p7/#", "", "", 1, true, RULE_BY_TOPIC},
+                        {"p7/late", "", "", 1, true, RULE_URGENT}};
+    struct remap r = {to, NULL, 4, 0, NULL, alarms};
+
+    (void)state;
+    assert_true(remap_urgent(&r, bytes_of("p7/hot/a")));
+    assert_false(remap_urgent(&r, bytes_of("p7/hot/a/b")));
+    assert_true(remap_urgent(&r, bytes_of("p7/event/alarm")));
+    assert_false(remap_urgent(&r, bytes_of("p7/event/alarms")));
+    assert_false(remap_urgent(&r, bytes_of("p7/quiet/a")));
+    assert_false(remap_urgent(&r, bytes_of("p7/late"))); /* the first rule decides */
+    assert_false(remap_urgent(&r, bytes_of("other")));
+    assert_true(remap_has_urgent(&r));
+    assert_ptr_equal(remap_alarms(&r), &to[2]);
+    struct remap none = {to + 1, NULL, 1, 0, NULL, alarms};
+    assert_false(remap_has_urgent(&none));
+    /* alarms have a rule of their own, which says that they wait with the rest */
+    struct rule own[] = {{"p7/event/alarm", "", "", 1, true, RULE_NORMAL},
+                         {"p7/#", "", "", 1, true, RULE_BY_TOPIC}};
+    struct remap without = {own, NULL, 2, 0, NULL, alarms};
+    assert_false(remap_has_urgent(&without));
+    struct rule *copy = rules_copy(own, 2);
+    assert_true(copy[0].match != own[0].match && !strcmp(copy[0].match, own[0].match));
+    assert_int_equal(copy[0].lane, RULE_NORMAL);
+    rules_free(copy, 2);
+}
+
 static void test_filter(void **state)
 {
-    struct rule good = {"a/b/+/c", "a/", "z/", 1, true}, late = {"a/+/b", "a/+/", "", 1, true},
-                other = {"a/b", "b/", "", 1, true}, empty = {"a", "a", "", 1, true},
-                cut = {"a/#", "a", "z", 1, true};
+    struct rule good = {"a/b/+/c", "a/", "z/", 1, true, 0}, late = {"a/+/b", "a/+/", "", 1, true, 0},
+                other = {"a/b", "b/", "", 1, true, 0}, empty = {"a", "a", "", 1, true, 0},
+                cut = {"a/#", "a", "z", 1, true, 0};
 
     (void)state;
     assert_true(remap_filter(&good, &name));
@@ -191,13 +223,10 @@ static int free_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_first_rule_decides),
-        cmocka_unit_test(test_no_topic),
-        cmocka_unit_test(test_loop),
-        cmocka_unit_test(test_presence),
-        cmocka_unit_test(test_filter),
-        cmocka_unit_test(test_overlap_of_all_small_filters),
+        cmocka_unit_test(test_prefixes), cmocka_unit_test(test_first_rule_decides),
+        cmocka_unit_test(test_no_topic), cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_presence), cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_filter),   cmocka_unit_test(test_overlap_of_all_small_filters),
     };
 
     return cmocka_run_group_tests(tests, NULL, free_name);
