@@ -2,6 +2,7 @@
 #include "drivers/port_facts.h"
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <linux/serial.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,17 +61,32 @@ static void lower_latency(struct port_facts *f, int fd, const char *device)
 
 /* ---- who it is ---- */
 
-static void find_driver(struct port_facts *f, const char *device)
+/* The last part of where device/name links to; "" when there is no such link. */
+static void link_name(const char *device, const char *name, char out[32])
 {
-    char link[256], path[256];
+    char link[PATH_MAX], to[256];
 
-    snprintf(link, sizeof link, "%s/driver", device);
-    ssize_t len = readlink(link, path, sizeof path - 1);
-    if (len <= 0)
-        return;
-    path[len] = 0;
-    const char *name = strrchr(path, '/');
-    snprintf(f->driver, sizeof f->driver, "%.31s", name ? name + 1 : path);
+    snprintf(link, sizeof link, "%s/%s", device, name);
+    ssize_t len = readlink(link, to, sizeof to - 1);
+    to[len > 0 ? len : 0] = 0;
+    const char *last = strrchr(to, '/');
+    snprintf(out, 32, "%.31s", last ? last + 1 : to);
+}
+
+/* Since Linux 6.5 a tty's device is one of the serial core's own, below that which has the driver. */
+static void find_driver(struct port_facts *f, const char *tty_device)
+{
+    char *device = realpath(tty_device, NULL), bus[32], *last;
+
+    while (device && (last = strrchr(device, '/'))) {
+        link_name(device, "subsystem", bus);
+        if (strcmp(bus, "serial-base"))
+            break;
+        *last = 0;
+    }
+    if (device)
+        link_name(device, "driver", f->driver);
+    free(device);
 }
 
 void port_facts_find(struct port_facts *f, int fd, const char *path, const char *sysfs)

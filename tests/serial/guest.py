@@ -2,6 +2,7 @@
 """A small machine in qemu (without KVM) with Debian's own kernel: real UARTs, USB adapters that come and go, and the programs
 of this build, with a shell on its first serial port. The kernel is fetched once, by apt, into build/serial."""
 import json
+import lzma
 import os
 import re
 import shutil
@@ -51,6 +52,8 @@ def kernel(machine="amd64"):
     name = re.search(r"Depends: (linux-image-\S+)", run("apt-cache", *options, "depends", f"linux-image-{machine}"))[1]
     run("apt-get", *options, "download", name, cwd=work)
     run("dpkg-deb", "-x", next(work.glob("*.deb")), work / "unpacked")
+    if not (work / "unpacked/lib").exists():  # from Debian 13 on
+        (work / "unpacked/lib").symlink_to("usr/lib")
     run("/sbin/depmod", "-b", work / "unpacked", next((work / "unpacked/lib/modules").iterdir()).name)
     (work / "unpacked").rename(into)
     shutil.rmtree(work)
@@ -107,8 +110,11 @@ class Tree:
         kept = [plain[m.replace("-", "_")] for m in MODULES if m.replace("-", "_") in plain]
         kept += [path for one in kept for path in needs[one].split()]
         for path in set(kept):
-            self.put(root / path, f"lib/modules/{root.name}/{path}")
-        self.write(f"lib/modules/{root.name}/modules.dep", "".join(f"{p}:{needs[p]}\n" for p in set(kept)))
+            to = self.top / "lib/modules" / root.name / path.removesuffix(".xz")  # as they are from Debian 13 on
+            to.parent.mkdir(parents=True, exist_ok=True)
+            data = (root / path).read_bytes()
+            to.write_bytes(lzma.decompress(data) if path.endswith(".xz") else data)
+        self.write(f"lib/modules/{root.name}/modules.dep", "".join(f"{p}:{needs[p]}\n" for p in set(kept)).replace(".ko.xz", ".ko"))
 
     def pack(self, into):
         names = run("find", ".", cwd=self.top)

@@ -296,6 +296,37 @@ static void an_adapter_is_told_not_to_keep_bytes_back(void **state)
     close(pair.master);
 }
 
+/* As Linux has it since 6.5: the tty's device belongs to the serial core, and so does that one's parent. */
+static void the_driver_is_not_the_serial_cores(void **state)
+{
+    struct pair pair = new_pair();
+    struct port_facts f = {.rs485 = "none"};
+    char top[] = "/tmp/test_port_XXXXXX", text[1024];
+    const char *name = strrchr(pair.name, '/') + 1;
+    int fd = open(pair.name, O_RDWR | O_NOCTTY);
+
+    (void)state;
+    assert_non_null(mkdtemp(top));
+    snprintf(text, sizeof text,
+             "cd %s && mkdir -p devices/00:00/00:00:0/00:00:0.0 bus/pnp/drivers/serial "
+             "bus/serial-base/drivers/port class/tty/%s && "
+             "ln -s ../../../../bus/serial-base devices/00:00/00:00:0/00:00:0.0/subsystem && "
+             "ln -s ../../../../bus/serial-base/drivers/port devices/00:00/00:00:0/00:00:0.0/driver && "
+             "ln -s ../../../bus/serial-base devices/00:00/00:00:0/subsystem && "
+             "ln -s ../../bus/pnp devices/00:00/subsystem && ln -s ../../bus/pnp/drivers/serial "
+             "devices/00:00/driver && "
+             "ln -s ../../../devices/00:00/00:00:0/00:00:0.0 class/tty/%s/device",
+             top, name, name);
+    assert_int_equal(system(text), 0);
+    port_facts_find(&f, fd, pair.name, top);
+    assert_string_equal(f.driver, "serial");
+    assert_int_equal(f.latency_ms, -1);
+    snprintf(text, sizeof text, "rm -r %s", top);
+    assert_int_equal(system(text), 0);
+    close(fd);
+    close(pair.master);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_mode_that_cannot_be_says_what_to_use),
         cmocka_unit_test(gpio_lines_are_named_with_their_chip),
         cmocka_unit_test(an_adapter_is_told_not_to_keep_bytes_back),
+        cmocka_unit_test(the_driver_is_not_the_serial_cores),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
