@@ -21,8 +21,9 @@ struct poller {
     struct line_visit visit; /* who has the line */
     struct sniff sniff;
     struct polls polls;
-    struct list orders;          /* taken from the line, to be carried out */
-    struct raw_turns raws;       /* those of them that others have asked for */
+    struct list orders;    /* taken from the line, to be carried out */
+    struct raw_turns raws; /* those of them that others have asked for */
+    bool yielded;          /* the last poll has: the next one does not, or it would never come to that */
     uint8_t data[RTU_FRAME_MAX]; /* of the last block */
     uint64_t data_us;            /* when the first part of it had come */
 };
@@ -337,7 +338,7 @@ static int run_raw(struct poller *p)
         raw_note(&p->raws, o->raw, p->x.verdict, now_of(p));
     }
     uint64_t now = now_of(p);
-    p->raws.owed_us += now - began;
+    p->raws.owed_us += now - began + 1; /* what costs no time at all must not go on for ever either */
     polls_ordered(&p->polls, o, now);
     return err;
 }
@@ -352,8 +353,9 @@ static int poll_step(struct poller *p, size_t index)
         return 0;
     struct cut cut = {&p->polls, index};
     struct asked a = asked_of(p, p->polls.list[index].device);
-    a.yields = true;
+    a.yields = !p->yielded;
     int err = ask_block(p, &a, b, &cut);
+    p->yielded = err == WITHDRAWN;
     if (err < 0)
         return err;
     if (err == UNSAFE)

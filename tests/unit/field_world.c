@@ -41,8 +41,11 @@ static int run(void *arg, struct exchange *x, bool yields)
     struct field_world *w = arg;
     uint64_t until, sent_us = 0;
 
-    (void)yields;
     for (enum exchange_what what; (what = exchange_step(x, w->now_us, &until)) != EXCHANGE_DONE;) {
+        if (w->tick)
+            w->tick(w);
+        if (yields && !sent_us && !list_empty(&w->orders))
+            return 1;
         if (what == EXCHANGE_SEND) {
             sent_us = w->now_us;
             sim_exchange(w->sim, w->now_us, x->frame, x->frame_len, w->now_us, NULL, 0);

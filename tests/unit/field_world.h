@@ -26,6 +26,7 @@ struct field_world {
         uint64_t sent_us, done_us;
     } last[FIELD_EXCHANGES]; /* exchange n at n mod FIELD_EXCHANGES */
     void (*post)(struct field_world *w, struct modbus_post *post);
+    void (*tick)(struct field_world *w); /* while an exchange runs; NULL: nothing happens then */
     void *arg;
 };
 

@@ -366,6 +366,38 @@ static void a_flood_takes_half_of_the_line_at_most(void **state)
     assert_true(dead > 3);
 }
 
+static struct modbus_raw impatient;
+static unsigned given;
+
+static void give_at_once(struct field_world *w)
+{
+    const struct seen *s = w->arg;
+
+    if (s->ended < given)
+        return;
+    given++;
+    impatient = (struct modbus_raw){.spare = true};
+    give(w, &impatient, 9, "0300000001");
+}
+
+/* New requests come while a poll waits for silence, and are answered at once, as the unit is spared. */
+static void polls_go_on_beside_a_master_that_never_pauses(void **state)
+{
+    struct field_world w;
+    struct seen s;
+
+    (void)state;
+    given = 0;
+    open_world(&w, &s, SIM_LINE "stations = ( " UNIT_1 " } );", DEVICE("10ms"));
+    s.good = 0;
+    w.tick = give_at_once;
+    field_world_run(&w, w.now_us + 60 * S);
+    printf("%u readings beside %u requests\n", s.good, s.ended);
+    assert_true(s.good > 1000);
+    assert_true(s.ended > 1000);
+    field_world_close(&w);
+}
+
 /* Who asks it all the time is told at once that it does not answer, most of the time. */
 static void a_silent_unit_that_is_spared_takes_next_to_nothing(void **state)
 {
@@ -414,6 +446,7 @@ int main(void)
         cmocka_unit_test(a_flood_takes_half_of_the_line_at_most),
         cmocka_unit_test(a_silent_unit_that_is_spared_takes_next_to_nothing),
         cmocka_unit_test(a_unit_that_answers_again_is_asked_again),
+        cmocka_unit_test(polls_go_on_beside_a_master_that_never_pauses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
