@@ -2,13 +2,16 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
+
+enum { MINUTE_US = 60 * 1000000 };
 
 static enum log_level most_shown = LOG_LEVEL_INFO;
 static bool journal;
@@ -78,4 +81,20 @@ void log_line(enum log_level level, const char *fmt, ...)
             *p = '?';
     line[len] = '\n';
     fwrite(line, 1, (size_t)len + 1, stderr); /* one call, so that threads' lines do not mix */
+}
+
+bool log_may(struct log_quota *q, const char *about)
+{
+    uint64_t now = clock_boot_us();
+
+    if (now - q->minute_us >= MINUTE_US) {
+        if (q->left_out)
+            log_warn("%s: %u further lines in the minute before were left out", about, q->left_out);
+        q->used = q->left_out = 0;
+        q->minute_us = now;
+    }
+    bool may = q->used < q->most;
+    q->used += may;
+    q->left_out += !may;
+    return may;
 }

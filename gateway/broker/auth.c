@@ -249,6 +249,7 @@ struct auth *auth_new(uv_loop_t *loop)
     uint32_t cores = uv_available_parallelism();
 
     a->loop = loop;
+    a->notes.most = NOTES_MOST;
     a->cache = auth_cache_new(CACHE_MOST);
     a->places = auth_places_new(loop, PLACES_MOST);
     a->most_running = cores < RUNNING_MOST ? cores : RUNNING_MOST;
@@ -402,20 +403,10 @@ bool auth_test(struct auth *a, const char *user, struct bytes client, enum acl_a
 
 void auth_note(struct auth *a, const char *fmt, ...)
 {
-    uint64_t now = uv_now(a->loop);
     va_list args;
 
-    if (now - a->note_from_ms >= MINUTE_MS) {
-        if (a->notes_held)
-            log_warn("security: %u further lines in the minute before were left out", a->notes_held);
-        a->notes = a->notes_held = 0;
-        a->note_from_ms = now;
-    }
-    if (a->notes == NOTES_MOST) {
-        a->notes_held++;
+    if (!log_may(&a->notes, "security"))
         return;
-    }
-    a->notes++;
     va_start(args, fmt);
     char *text = mem_vformat(fmt, args);
     va_end(args);

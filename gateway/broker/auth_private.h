@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "broker/auth.h"
 #include "broker/users.h"
 
@@ -95,8 +96,7 @@ struct auth {
     bool stopping;
     uint64_t guesses_until_ms; /* a minute after the last ones */
     char guesser[64];
-    uint64_t note_from_ms;
-    uint32_t notes, notes_held;
+    struct log_quota notes;
     struct auth_counts counts;
 };
 

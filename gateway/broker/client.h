@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "broker/auth.h"
 #include "broker/broker.h"
 #include "net/conn.h"
@@ -48,6 +49,7 @@ struct client_port {
     uint32_t refs;
     uint32_t clients;
     uint64_t refused[REFUSALS];
+    struct log_quota lines; /* of what its clients do wrong */
 
     /* private */
     struct list all;       /* its clients */

@@ -33,10 +33,7 @@ void client_turn_away(struct client *c, uint8_t reason, const char *why)
 
 void client_refuse_connect(struct client *c, uint8_t reason, const char *why)
 {
-    char name[160];
-
-    client_name(c, name);
-    log_info("%s: CONNECT refused: %s", name, why);
+    client_note(c, "CONNECT refused: %s", why);
     client_turn_away(c, reason, why);
 }
 
@@ -259,7 +256,7 @@ void client_admit(struct client *c, const struct mqtt_connect *p, struct bytes a
     client_keep_alive(c);
     if (told)
         return;
-    log_info("client %s: closed: it takes no packet as large as its CONNACK", c->session->name);
+    client_note(c, "closed: it takes no packet as large as its CONNACK");
     conn_close(&c->conn);
 }
 

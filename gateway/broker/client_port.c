@@ -11,6 +11,7 @@ enum {
     SECOND_MS = 1000,
     TELLING_MOST = 64, /* who is refused may stay for its CONNECT, to be told: so many at a time, */
     TOLD_MOST = 10,    /* and so many more a second, for each costs a handshake */
+    LINES_A_MINUTE = 100,
 };
 
 static const struct {
@@ -33,6 +34,7 @@ struct client_port *client_port_new(const char *name, struct broker *b)
     p->name = mem_strdup(name);
     p->broker = b;
     p->refs = 1;
+    p->lines.most = LINES_A_MINUTE;
     list_init(&p->all);
     return p;
 }

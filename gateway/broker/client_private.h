@@ -82,6 +82,8 @@ void client_refuse_unreadable(struct client *c, struct bytes whole, uint8_t reas
 void client_refuse_misplaced(struct client *c, const struct mqtt_packet *p);
 void client_refuse_length(struct client *c, int err, size_t total, size_t most, struct bytes data);
 bool client_begins_well(struct client *c, struct bytes data);
+/* A line about it, unless its listener's clients have caused too many in this minute. */
+void client_note(const struct client *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "client plant7-hmi (192.0.2.7:51234)". */
 void client_name(const struct client *c, char out[160]);
 

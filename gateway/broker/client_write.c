@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a client is told: packets into its lanes, within what it takes. */
+#include <stdlib.h>
+
 #include "base/log.h"
+#include "base/mem.h"
 #include "broker/client_private.h"
 
 static struct broker *broker_of(const struct client *c)
@@ -109,14 +112,27 @@ void client_send_last(struct client *c, struct mqtt_packet *p)
         put(c, lane, p, size);
 }
 
+void client_note(const struct client *c, const char *fmt, ...)
+{
+    char name[160];
+    va_list args;
+
+    if (!log_may(&c->port->lines, c->port->name))
+        return;
+    va_start(args, fmt);
+    char *text = mem_vformat(fmt, args);
+    va_end(args);
+    client_name(c, name);
+    log_info("%s: %s", name, text);
+    free(text);
+}
+
 void client_refuse(struct client *c, uint8_t reason, const char *why)
 {
     struct mqtt_packet p = {.type = MQTT_DISCONNECT};
-    char name[160];
 
-    client_name(c, name);
     broker_stats(broker_of(c))->protocol_errors++;
-    log_info("%s: closed: %s (%s)", name, why, mqtt_reason_text(reason));
+    client_note(c, "closed: %s (%s)", why, mqtt_reason_text(reason));
     p.ack.reason = reason;
     mqtt_set_text(&p.ack.props, MQTT_REASON_STRING, bytes_of(why));
     client_send_last(c, &p);

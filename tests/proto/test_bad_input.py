@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes in wrong: a message that says what it was, and everybody else goes on. Packets of MQTT 3.1.1; configurations. Disks
 and folders have tests/durability/test_bad_places.py, devices and lines tests/field/test_modbus.py, people test_abuse.py."""
+import json
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 import raw
-from daemon import SLUICED, Authority, Sluiced, free_port, wait_for
+from daemon import SLUICECTL, SLUICED, Authority, Process, Sluiced, free_port, wait_for
 from raw import PINGREQ, PUBLISH, PUBREL, SUBACK, Raw, client, connect, packet, publish, subscribe, unsubscribe
 
 FLAGS = 9  # of connect()
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory):
+    """One of this module's own: what others do wrong would use up the lines that it may write in a minute."""
+    d = Sluiced(tmp_path_factory.mktemp("bad")).start()
+    Process.started.remove(d)  # what is left after each test is killed
+    yield d
+    assert d.stop() == 0, d.log()
 
 
 def with_flags(flags):
@@ -89,6 +100,19 @@ def test_bad_later_packet(shared_daemon, port, own, what):
     says(shared_daemon, before, rf"client {own[:40]}.* \(127.0.0.1:\d+\): closed: .*{words}")
     assert good.expect(PUBLISH).payload == b"before"
     good.quiet()
+
+
+def test_many_bad_packets_fill_no_disk(tmp_path):
+    """So many lines a minute; the counter has them all."""
+    count, most = 150, 100
+    d = Sluiced(tmp_path).start()
+    begin = time.monotonic()
+    for _ in range(count):
+        assert Raw(d.port, publish("t", "x")).closed()
+    assert d.log().count(FIRST) == most or time.monotonic() - begin > 55
+    done = subprocess.run([SLUICECTL, "-c", d.conf_path, "--json", "status"], capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["broker"]["protocol_errors"] == count
+    assert d.stop() == 0
 
 
 def test_every_cut_of_every_packet(port, own):

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/mailbox.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -377,15 +378,38 @@ static void test_timers(void **state)
     assert_int_equal(fired, 1);
 }
 
+static void test_log_quota(void **state)
+{
+    struct log_quota q = {.most = 3};
+
+    (void)state;
+    for (unsigned i = 0; i < 10; i++)
+        log_may(&q, "test");
+    assert_int_equal(q.used, 3);
+    assert_int_equal(q.left_out, 7);
+    assert_false(log_may(&q, "test"));
+    q.minute_us -= 60000000; /* it is over */
+    assert_true(log_may(&q, "test"));
+    assert_int_equal(q.used, 1);
+    assert_int_equal(q.left_out, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),         cmocka_unit_test(test_map),
-        cmocka_unit_test(test_map_walk),     cmocka_unit_test(test_map_collisions),
-        cmocka_unit_test(test_map_hash),     cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_cursor),       cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_timers),       cmocka_unit_test(test_mailbox_bounds),
-        cmocka_unit_test(test_mailbox_wake), cmocka_unit_test(test_mailbox_threads),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_map_walk),
+        cmocka_unit_test(test_map_collisions),
+        cmocka_unit_test(test_map_hash),
+        cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_cursor),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_mailbox_bounds),
+        cmocka_unit_test(test_log_quota),
+        cmocka_unit_test(test_mailbox_wake),
+        cmocka_unit_test(test_mailbox_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
