@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 static void explain(const char *path, int err)
@@ -158,12 +160,28 @@ static cJSON *take_line(struct talk *t)
     return line;
 }
 
+/* False: the time is over. A signal ends the wait as well. */
+static bool wait_for_bytes(const struct talk *t, uint64_t until_us)
+{
+    struct pollfd p = {.fd = t->fd, .events = POLLIN};
+    uint64_t now = clock_boot_us();
+
+    if (until_us == UINT64_MAX)
+        return true;
+    return now < until_us && poll(&p, 1, (int)((until_us - now) / 1000) + 1) != 0;
+}
+
 cJSON *talk_next(struct talk *t)
+{
+    return talk_next_until(t, UINT64_MAX);
+}
+
+cJSON *talk_next_until(struct talk *t, uint64_t until_us)
 {
     for (;;) {
         char part[16384];
         cJSON *line = take_line(t);
-        if (line || interrupted)
+        if (line || interrupted || !wait_for_bytes(t, until_us))
             return line;
         ssize_t n = recv(t->fd, part, sizeof part, 0);
         if (n < 0 && errno == EINTR)

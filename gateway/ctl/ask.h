@@ -5,6 +5,7 @@
 #define SLUICE_CTL_ASK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct cJSON;
 
@@ -19,6 +20,8 @@ struct talk;
 struct talk *talk_open(const char *socket_path, struct cJSON *question);
 /* The next line; NULL: that was the last one. */
 struct cJSON *talk_next(struct talk *t);
+/* The same, but waits no longer than until then (clock_boot_us). */
+struct cJSON *talk_next_until(struct talk *t, uint64_t until_us);
 /* True when we were told to end, not the daemon. */
 bool talk_interrupted(void);
 void talk_close(struct talk *t);

@@ -74,6 +74,7 @@ int do_trace(const struct options *o, char **words);
 int do_sniff(const struct options *o, char **words);
 int do_read(const struct options *o, char **words);
 int do_write(const struct options *o, char **words);
+int do_doctor(const struct options *o, char **words);
 int do_scan(const struct options *o, char **words);
 int do_top(const struct options *o, char **words);
 

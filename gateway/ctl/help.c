@@ -31,6 +31,8 @@ const char help_text[] =
     "                               listens to another master on the wire; nothing is polled meanwhile "
     "(60s)\n"
     "  sluicectl motes              the MQTT-SN motes that are connected or asleep\n"
+    "  sluicectl doctor LINE [--for DURATION]\n"
+    "                               watches a line (10s), and says what is wrong with it and what to do\n"
     "  sluicectl scan LINE [--units 1-247] [--baud 9600,19200|all] [--format 8N1,8E1|all] [--timeout 200ms]\n"
     "                               who is there, and what they call themselves; with other speeds nothing "
     "is polled\n"

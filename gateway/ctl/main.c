@@ -192,6 +192,7 @@ static const struct command {
     {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
     {"read", do_read, 2, 3, TAKES(COUNT) | TAKES(ORDER) | TAKES(ALL_ORDERS) | TAKES(EVERY)},
     {"write", do_write, 3, 4, TAKES(ORDER) | TAKES(VERIFY) | TAKES(YES)},
+    {"doctor", do_doctor, 1, 1, TAKES(FOR)},
     {"scan", do_scan, 1, 1, TAKES(UNITS) | TAKES(BAUD) | TAKES(FORMAT) | TAKES(TIMEOUT)},
     {"top", do_top, 0, 0, 0},
     {"motes", do_motes, 0, 0, 0},

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 obj-y += gateway/ctl/human.o
 obj-y += gateway/ctl/table.o
+obj-y += gateway/ctl/doctor_rules.o
 obj-y += gateway/ctl/status_fields.o
 obj-y += gateway/ctl/status_view.o
 obj-y += gateway/ctl/top_view.o
@@ -22,6 +23,7 @@ $(GEN)/ctl_commands.c: FORCE
 ctl-y += gateway/ctl/main.o
 ctl-y += gateway/ctl/motes.o
 ctl-y += gateway/ctl/ask.o
+ctl-y += gateway/ctl/doctor.o
 ctl-y += gateway/ctl/help.o
 ctl-y += gateway/ctl/options.o
 ctl-y += gateway/ctl/pcap.o

@@ -8,6 +8,7 @@ test-y += test_conf
 test-y += test_crypto
 test-y += test_password
 test-y += test_ctl
+test-y += test_doctor
 test-y += test_health
 test-y += test_mqtt_packets
 test-y += test_mqtt_robust
