@@ -154,7 +154,7 @@ savedefconfig:
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
 
-.PHONY: deps check unit lint fuzz fuzz-run bench bench-field soak demo check-serial check-trixie
+.PHONY: deps check unit lint fuzz fuzz-run bench bench-field bench-motes soak demo check-serial check-trixie
 deps:
 	tests/install-deps.sh build
 
@@ -186,16 +186,24 @@ $(O)/tests/bench/load: $(load)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(extra) $(LDFLAGS) -o $@ $^ -lmbedtls -lmbedx509 -lmbedcrypto
 
+$(O)/tests/bench/sequential: $(O)/tests/bench/sequential.o
+	@echo "  LD    $@"
+	$(Q)$(CC) $(extra) $(LDFLAGS) -o $@ $^
+
 # BENCH="--quick", "--rounds 3 --only loads" …
 bench:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/load
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
-	@$(if $(findstring --only,$(BENCH)),,$(MAKE) --no-print-directory bench-field)
+	@$(if $(findstring --only,$(BENCH)),,$(MAKE) --no-print-directory bench-field bench-motes)
 bench-field:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/unit/test_modbus_field
 	@$(PYTHON) tests/bench/field.py $(filter --quick,$(BENCH))
+bench-motes:
+	@tests/install-deps.sh bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/sequential
+	@$(PYTHON) tests/bench/motes.py $(filter --quick,$(BENCH))
 
 soak: all $(O)/tests/unit/test_modbus_field
 	SLUICE_EXCHANGES=1000000 $(O)/tests/unit/test_modbus_field

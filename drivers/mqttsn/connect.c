@@ -37,6 +37,13 @@ static void say_connack(struct sn_line *l, const struct sn_peer *to, uint8_t cod
     line_send(l, to, &p, ticket);
 }
 
+/* WILLMSG again: CONNACK was lost. */
+void connect_answer_again(struct mote *m, const struct mqttsn_packet *p)
+{
+    (void)p;
+    say_connack(m->line, &m->peer, MQTTSN_ACCEPTED, m->fence);
+}
+
 static void refuse(struct sn_line *l, const struct sn_peer *to, uint8_t code, struct bytes id,
                    const char *why)
 {
@@ -73,10 +80,10 @@ static int take_session(struct mote *m, struct bytes name, store_ticket *gone)
         s->ops->on_displaced(s);
         s = session_find(b, name);
     }
-    if (s && s->reader == m) {
-        deliver_stop(m);
+    if (s && s->reader == m)
         session_detach(s);
-    }
+    if (m->handshake->clean)
+        deliver_stop(m);
     m->session = NULL;
     if (s && (m->handshake->clean || !s->no)) {
         session_set_will(s, NULL, 0); /* a clean session begins without the will of the last (§6.3) */

@@ -169,6 +169,7 @@ void line_restore(struct sn_line *l);
 /* connect.c */
 void on_connect(struct sn_line *l, const struct sn_peer *from, struct mote *m, const struct mqttsn_packet *p);
 void connect_go_on(struct mote *m);
+void connect_answer_again(struct mote *m, const struct mqttsn_packet *p);
 void connect_refuse(struct mote *m, uint8_t code, const char *why);
 void handshake_free(struct sn_handshake *h);
 

@@ -69,7 +69,7 @@ static const struct row {
     [MQTTSN_GWINFO] = {on_others, NULL, NULL},
     [MQTTSN_CONNECT] = {on_connect, NULL, NULL},
     [MQTTSN_WILLTOPIC] = {NULL, NULL, on_will_topic},
-    [MQTTSN_WILLMSG] = {NULL, NULL, on_will_message},
+    [MQTTSN_WILLMSG] = {NULL, connect_answer_again, on_will_message},
     [MQTTSN_REGISTER] = {NULL, on_register, NULL},
     [MQTTSN_REGACK] = {NULL, on_regack, NULL},
     [MQTTSN_PUBLISH] = {on_any_publish, NULL, NULL},

@@ -32,6 +32,8 @@ struct udp_socket {
     struct udp_link *link;
     uv_poll_t poll;
     int fd;
+    unsigned
+        batch; /* datagrams of the next read: the kernel looks in vain for a second one where there is one */
     bool polls, wants_room, to_all;
 };
 
@@ -140,9 +142,10 @@ static struct link_place place_of(const union place *p)
     return out;
 }
 
-static void prepare(struct udp_link *l)
+/* The first count are as they were after a read. */
+static void prepare(struct udp_link *l, int count)
 {
-    for (size_t i = 0; i < BATCH; i++) {
+    for (int i = 0; i < count; i++) {
         l->parts[i] = (struct iovec){l->memory + i * DATAGRAM, DATAGRAM};
         l->messages[i].msg_hdr = (struct msghdr){
             .msg_name = &l->from[i],
@@ -158,13 +161,14 @@ static void read_some(struct udp_socket *s)
 {
     struct udp_link *l = s->link;
 
-    prepare(l);
-    int count = recvmmsg(s->fd, l->messages, BATCH, MSG_DONTWAIT, NULL);
+    int count = recvmmsg(s->fd, l->messages, s->batch, MSG_DONTWAIT, NULL);
+    s->batch = count == (int)s->batch ? BATCH : 1;
     for (int i = 0; i < count && !l->closed; i++) {
         struct link_place from = place_of(&l->from[i]);
         l->link.events->on_packet(l->link.arg, &from,
                                   (struct bytes){l->parts[i].iov_base, l->messages[i].msg_len}, s->to_all);
     }
+    prepare(l, count);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
@@ -340,8 +344,10 @@ static int udp_open(struct link **out, uv_loop_t *loop, const struct link_settin
 
     l->link = (struct link){.kind = &link_udp, .most = DATAGRAM_MOST, .local = is_local(s)};
     l->own.link = l->group.link = l;
+    l->own.batch = l->group.batch = 1;
     l->group.to_all = true;
     l->memory = mem_alloc(BATCH * DATAGRAM);
+    prepare(l, BATCH);
     int err = parse(s->spec, &at);
     l->family = at.any.sa_family;
     if (!err)

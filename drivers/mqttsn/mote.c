@@ -14,14 +14,14 @@
 
 enum {
     NOTE_FORMAT = 1,
-    LINE_GONE_S = 30, /* what is left of a session that is not durable when its line ends */
+    LINE_GONE_S = 30, /* how long a line that has ended may take to come back */
 };
 
 /* ---- where it is ---- */
 
 static uint64_t peer_hash(const struct sn_peer *p)
 {
-    uint8_t key[32 + SN_NODE_MOST] = {0};
+    uint8_t key[25 + SN_NODE_MOST];
     const struct address *a = &p->place.at;
 
     key[0] = a->family;
@@ -30,8 +30,8 @@ static uint64_t peer_hash(const struct sn_peer *p)
     memcpy(key + 19, &p->place.scope, 4);
     key[23] = p->wrapped;
     key[24] = p->node_len;
-    memcpy(key + 32, p->node, p->node_len);
-    return map_hash(key, sizeof(key));
+    memcpy(key + 25, p->node, p->node_len);
+    return map_hash(key, 25u + p->node_len);
 }
 
 static bool peer_same(const struct sn_peer *a, const struct sn_peer *b)
@@ -268,6 +268,21 @@ static void end_session(struct session *s, enum mote_leaving how)
     session_end(s);
 }
 
+/* The line may come back, in this run or the next, and take its mote back; else it is as if it had been lost.
+ */
+static void await_line(struct session *s)
+{
+    if (s->will) {
+        s->will->delay_s = LINE_GONE_S;
+        session_will_due(s);
+        s->will->delay_s = 0;
+    }
+    if (s->no)
+        session_expire_later(s);
+    else
+        session_expire_in(s, LINE_GONE_S);
+}
+
 /* m is gone when it returns. */
 void mote_leave(struct mote *m, enum mote_leaving how)
 {
@@ -283,8 +298,8 @@ void mote_leave(struct mote *m, enum mote_leaving how)
         session_detach(s);
     if (s && leavings[how].state)
         end_session(s, how);
-    else if (s && how == LEAVE_STOP && !s->no)
-        session_expire_in(s, LINE_GONE_S);
+    else if (s && how == LEAVE_STOP)
+        await_line(s);
     mote_free(m);
 }
 

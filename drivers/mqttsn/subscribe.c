@@ -63,6 +63,15 @@ static uint16_t id_for(struct mote *m, const struct mqttsn_packet *p, struct byt
     return id;
 }
 
+/* What of MQTT the operator does not offer (terms.h). */
+static bool is_offered(const struct terms *t, struct bytes name)
+{
+    struct bytes share, inner = name;
+    bool shared = share_split(name, &share, &inner);
+
+    return (t->shared || !shared) && (t->wildcards || !has_wildcard(inner));
+}
+
 static uint8_t subscribe(struct mote *m, const struct mqttsn_packet *p, uint8_t *qos, uint16_t *id)
 {
     const struct broker_limits *limits = broker_limits(m->line->b);
@@ -78,7 +87,8 @@ static uint8_t subscribe(struct mote *m, const struct mqttsn_packet *p, uint8_t 
     if (!name.len) {
         code = MQTTSN_BAD_TOPIC_ID;
         m->line->counts.bad_ids++;
-    } else if (p->qos == MQTTSN_MINUS_ONE || !filter_of(m, name, &filter)) {
+    } else if (p->qos == MQTTSN_MINUS_ONE || !filter_of(m, name, &filter) ||
+               !is_offered(&limits->terms, name)) {
         code = MQTTSN_NOT_SUPPORTED;
     } else {
         struct bytes whole = {filter.data, filter.len};

@@ -427,6 +427,7 @@ def test_will_handshake_repeats(site):
     m.receive("WILLMSGREQ")
     m.send("WILLMSG", text="gone")
     assert m.receive("CONNACK").code == 0
+    assert m.ask("WILLMSG", "CONNACK", text="gone").code == 0  # it was lost
     m.connect(will=("w2", "gone"))
 
 

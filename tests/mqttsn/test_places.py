@@ -179,6 +179,15 @@ def test_predefined_topics_change(site):
     assert b.wake() == []
 
 
+def test_offers(site):
+    s = site(conf="mqtt = { wildcards = false; shared = false; qos = 1; };")
+    m = s.mote().connect()
+    m.subscribe("a/#", code=NOT_SUPPORTED)
+    m.subscribe("$share/g/a", code=NOT_SUPPORTED)
+    assert m.subscribe("a", qos=2).qos == 1
+    m.publish(m.register("a"), qos=2, code=NOT_SUPPORTED)
+
+
 def test_presence(site):
     s = site()
     seen = s.watcher("sluice/test/mote/+/state")

@@ -176,6 +176,15 @@ def test_connect_while_asleep(site):
     m.silent(0.3)
 
 
+def test_qos_0_survives_connect(site):
+    s = site()
+    m, c = asleep(s, qos=0), s.client()
+    publish_qos(c, "a/1", b"1", 0)
+    publish_qos(c, "b", b"", 1)
+    m.connect(clean=False)
+    m.take("1")
+
+
 def test_publishes_while_asleep(site):
     s = site()
     seen = s.watcher("b")
