@@ -274,7 +274,7 @@ def main():
         DOCUMENT.write_text(
             f"# Measured: the field\n\nWritten by `make bench-field`. {os.cpu_count()} processors, {platform.machine()}, Linux "
             f"{platform.release().split('-')[0]}.\n\n{text}\n")
-    return 1 if "✗" in text else 0
+    return 1 if "✗" in text and not a.quick else 0
 
 
 if __name__ == "__main__":
