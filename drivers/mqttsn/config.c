@@ -52,7 +52,8 @@ const struct conf_row sn_line_rows[] = {
     {"allow", CONF_LIST, .rows = allow_rows, .help = "which motes there may be, and where; all unless given"},
     {"predefined", CONF_LIST, .rows = predefined_rows, .help = "topic ids that all motes know"},
     {"retry", CONF_DURATION, .def = "10s", .min = 1000, .max = 300000,
-     .help = "how long a mote may take to answer before it is sent the same again (Tretry)"},
+     .help = "how long a mote may take to answer before it is sent the same again (Tretry); on a serial line "
+             "what four of the longest packets take and a second, unless more is given"},
     {"retries", CONF_INT, .def = "3", .min = 0, .max = 20,
      .help = "how often; then it is left alone until it is heard (Nretry)"},
     {"wake_messages", CONF_INT, .def = "0", .min = 0, .max = 65535,

@@ -60,6 +60,17 @@ static struct sn_line *line_new(struct field *f, const struct driver_conf *conf)
     return l;
 }
 
+/* On a wire that is slow an answer takes as long as it is, and waits for what others say: four of the longest
+ * packets and a second, at least. */
+static void set_retry(struct sn_line *l, const struct conf_node *retry)
+{
+    uint64_t longest_us = l->link->kind->airtime_us(l->link, l->link->most);
+    uint32_t least_s = (uint32_t)((4 * longest_us + 1999999) / 1000000);
+
+    if (longest_us && (!retry->given || l->settings->retry_s < least_s))
+        l->settings->retry_s = least_s;
+}
+
 static void end(void *line);
 
 static int start(void **out, struct field *f, const struct driver_conf *conf)
@@ -78,6 +89,7 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
     }
     l->link->events = &sn_link_events;
     l->link->arg = l;
+    set_retry(l, conf_get(conf->line, "retry"));
     bind_stranger(l);
     line_restore(l);
     if (s->advertise_s)

@@ -52,6 +52,7 @@ struct serial_link {
     uint64_t octets_out, openings, too_long;
     int retry_ms;
     bool wants_room, was_down, closed;
+    bool blocked; /* the tty took a part alone: the loop tells when it takes more */
 };
 
 static uint64_t wire_us(const struct serial_link *l, uint64_t octets)
@@ -110,6 +111,7 @@ static void close_port(struct serial_link *l)
     }
     port_close(&l->port);
     l->out_len = l->out_at = 0;
+    l->blocked = false;
 }
 
 static void tell_down(struct serial_link *l, const char *why)
@@ -135,7 +137,7 @@ static void on_poll(uv_poll_t *handle, int status, int events);
 
 static int watch(struct serial_link *l)
 {
-    int events = UV_READABLE | UV_DISCONNECT | (l->out_len ? UV_WRITABLE : 0);
+    int events = UV_READABLE | UV_DISCONNECT | (l->blocked ? UV_WRITABLE : 0);
 
     return uv_poll_start(&l->poll->handle, events, on_poll);
 }
@@ -223,19 +225,22 @@ static int read_some(struct serial_link *l)
 /* Gives the tty what is left of the frame. 0, or -E… when the port is lost. */
 static int write_rest(struct serial_link *l)
 {
-    bool waited = l->out_at > 0;
     ssize_t count = write(l->port.fd, l->out + l->out_at, l->out_len - l->out_at);
+    uint64_t now = clock_boot_us();
 
     if (count < 0 && errno != EAGAIN && errno != EINTR)
         return -errno;
-    l->out_at += count > 0 ? (size_t)count : 0;
-    l->octets_out += count > 0 ? (size_t)count : 0;
-    uint64_t now = clock_boot_us();
-    l->free_us = (l->free_us > now ? l->free_us : now) + wire_us(l, count > 0 ? (uint64_t)count : 0);
-    bool whole = l->out_at == l->out_len;
-    if (whole)
+    if (count > 0) {
+        l->out_at += (size_t)count;
+        l->octets_out += (uint64_t)count;
+        l->free_us = (l->free_us > now ? l->free_us : now) + wire_us(l, (uint64_t)count);
+    }
+    if (l->out_at == l->out_len)
         l->out_at = l->out_len = 0;
-    return whole && !waited ? 0 : watch(l);
+    if (l->blocked == (l->out_len > 0))
+        return 0;
+    l->blocked = l->out_len > 0;
+    return watch(l);
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)

@@ -145,6 +145,7 @@ void line_status(const struct sn_line *l, cJSON *into)
     cJSON_AddStringToObject(into, "protocol", "mqtt-sn");
     cJSON_AddStringToObject(into, "port", l->settings->port);
     cJSON_AddStringToObject(into, "state", l->link ? "open" : "down");
+    cJSON_AddNumberToObject(into, "retry", l->settings->retry_s);
     add_time(into, "since", l->since_us);
     cJSON_AddNumberToObject(into, "load", passed_us ? (double)c->airtime_us / (double)passed_us : 0);
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)

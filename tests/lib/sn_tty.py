@@ -16,7 +16,8 @@ class Wire:
 
     def __init__(self, path, framing, port=None):
         self.path, self.framing, self.queues, self.sent, self.came = str(path), FRAMINGS[framing], {}, [], []
-        self.over, self.slave = False, None
+        self.over, self.slave, self.reads = False, None, threading.Event()
+        self.reads.set()
         if port:
             self.fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
         else:
@@ -31,7 +32,7 @@ class Wire:
     def read(self):
         have = b""
         while not self.over:
-            if not select.select([self.fd], [], [], 0.1)[0]:
+            if not self.reads.wait(0.1) or not select.select([self.fd], [], [], 0.1)[0]:
                 continue
             have += os.read(self.fd, 4096)
             packets, have = self.framing.down(have)
@@ -39,6 +40,13 @@ class Wire:
                 self.came.append(packet)
                 for name in self.queues if node == 0xFFFF else [node]:
                     self.queues.setdefault(name, queue.Queue()).put(packet)
+
+    def pause(self):
+        """Reads nothing until resume()."""
+        self.reads.clear()
+
+    def resume(self):
+        self.reads.set()
 
     def put(self, data):
         os.write(self.fd, data)

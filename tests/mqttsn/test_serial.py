@@ -241,7 +241,7 @@ def test_at_the_pace_of_a_wire(serial, ending, tmp_path, framing, baud):
     """A relay that carries octets when a wire would."""
     relay = ending(Relay(baud, 10))
     os.symlink(relay.master_port, tmp_path / "relayed")
-    s = serial(framing, wire=False, tty=tmp_path / "relayed", baud=baud)
+    s = serial(framing, wire=False, tty=tmp_path / "relayed", baud=baud, line='gap = "5s";')  # the relay may have to wait for a processor
     wire = ending(Wire(None, framing, port=relay.slave_port))
     wait_for(lambda: s.line()["state"] == "open")
     watcher = s.watcher("sn/t")
@@ -257,6 +257,50 @@ def test_at_the_pace_of_a_wire(serial, ending, tmp_path, framing, baud):
     for i in range(5):
         m.take(b"%d" % i)
     assert s.serial()["skipped"] == 0 and not m.wire.framing.down(b"")[1]
+
+
+@pytest.mark.parametrize("baud, line, seconds", [(115200, "", 2), (9600, "", 3), (300, "", 36), (300, 'retry = "10s";', 36),
+                                                 (9600, 'retry = "20s";', 20), (9600, 'max_packet = 4000;', 18)])
+def test_repeats_wait_for_the_wire(serial, baud, line, seconds):
+    """8N1: a packet of 255 octets, with what is around it, takes 8.7 s at 300 baud."""
+    assert serial("slip-crc", baud=baud, line=line).line()["retry"] == seconds
+
+
+def test_a_tty_that_takes_nothing_holds_nobody_up(serial):
+    """Nobody reads the far end: the daemon serves others, gives the tty no more than it takes, and goes on when it does."""
+    s = serial("plain", line="max_packet = 4000;", baud=4000000)
+    watcher = s.watcher("other")
+    m = TtyMote(s.wire, "slow").connect()
+    m.subscribe("down", 0)
+    s.wire.pause()
+    c = s.client("c")
+    same, stuck = 0, 0
+    while same < 30:  # until the tty takes no more
+        publish(c, "sn/down", b"x" * 3000, 0)
+        publish(c, "other", b"%d" % same)
+        assert received(watcher).payload == b"%d" % same
+        before, stuck = stuck, s.serial()["octets_out"]
+        same = same + 1 if before == stuck else 0
+    assert stuck < 1 << 20
+    s.wire.resume()
+    wait_for(lambda: s.serial()["octets_out"] > stuck)
+    m.ask("PINGREQ", "PUBLISH")
+    while len(message := m.bytes()) == 3009:
+        pass
+    assert message == encode("PINGRESP")
+
+
+def test_another_speed_and_framing_at_a_reload(serial):
+    s = serial("plain")
+    TtyMote(s.wire, "a").connect()
+    s.wire.close()
+    s.wire = Wire(s.tty, "slip-crc")
+    s.framing, s.baud = "slip-crc", 9600
+    s.configure(s.text())
+    s.reload()
+    wait_for(lambda: s.line()["state"] == "open" and s.serial()["framing"] == "slip-crc")
+    assert s.serial()["baud"] == 9600
+    TtyMote(s.wire, "a", 3).connect()
 
 
 class Judge:
@@ -293,7 +337,7 @@ def test_the_simulated_motes_find_nothing_wrong(serial, ending, tmp_path, framin
 seed = 11; line = {{ framing = "{framing}"; baud = {baud}; noise = {noise}; }};
 motes = ( {{ name = "m"; count = {count}; qos = "2"; every = "1s"; start = "500ms"; size = 24; retry = "4s"; retries = 20; topic = "t/{{id}}";
   subscribe = "down/{{id}}"; }} );"""))
-    s = serial(framing, wire=False, tty=tty, baud=baud, line='retry = "2s"; retries = 20;')
+    s = serial(framing, wire=False, tty=tty, baud=baud, line='retry = "4s"; retries = 20; gap = "5s";')
     watcher = s.watcher("sn/t/#", qos=1)
     c = s.client("c")
     got = collections.Counter()
