@@ -154,7 +154,7 @@ savedefconfig:
 # --- testing ---------------------------------------------------------------------------------------------------
 SECONDS_EACH ?= 600
 
-.PHONY: deps check unit lint fuzz fuzz-run bench bench-field bench-motes soak demo check-serial check-trixie
+.PHONY: deps check unit lint fuzz fuzz-run bench bench-field bench-motes bench-motes-line soak demo check-serial check-trixie
 deps:
 	tests/install-deps.sh build
 
@@ -195,7 +195,7 @@ bench:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/load
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
-	@$(if $(findstring --only,$(BENCH)),,$(MAKE) --no-print-directory bench-field bench-motes)
+	@$(if $(findstring --only,$(BENCH)),,$(MAKE) --no-print-directory bench-field bench-motes bench-motes-line)
 bench-field:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/unit/test_modbus_field
@@ -204,6 +204,10 @@ bench-motes:
 	@tests/install-deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all $(O)/tests/bench/sequential
 	@$(PYTHON) tests/bench/motes.py $(filter --quick,$(BENCH))
+bench-motes-line:
+	@tests/install-deps.sh bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(PYTHON) tests/bench/motes_line.py $(filter --quick,$(BENCH))
 
 soak: all $(O)/tests/unit/test_modbus_field
 	SLUICE_EXCHANGES=1000000 $(O)/tests/unit/test_modbus_field

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import paho.mqtt.client as mqtt  # noqa: E402
-from daemon import BUILD, SIM, TOP, Process, Sluiced, free_port, listens, wait_for  # noqa: E402
+from daemon import BUILD, SIM, TOP, Process, Sluiced, cpu_s, free_port, listens, wait_for  # noqa: E402
 from field import conf, device, line, point, status  # noqa: E402
 from report import table  # noqa: E402
 
@@ -52,11 +52,6 @@ asyncio.run(main())
 
 def say(*words):
     print(*words, file=sys.stderr, flush=True)
-
-
-def cpu_s(pid):
-    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Line:

@@ -39,6 +39,12 @@ def listens(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def cpu_s(pid):
+    """Processor time that it has had, in seconds."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Process:
     """A child whose output goes to a file. What a test leaves running is killed at its end (conftest.py)."""
 
