@@ -33,7 +33,7 @@ void modbus_plan_free(struct modbus_plan *plan)
 
 /* ---- from the configuration ---- */
 
-enum { LASTS_MORE_MS = 5000 }; /* a poll may be late, and wait for the disk */
+enum { LASTS_MORE_MS = 10000, LASTS_TIMEOUTS = 4 };
 
 static struct publish_group publish_of(const struct conf_node *n)
 {
@@ -44,12 +44,18 @@ static struct publish_group publish_of(const struct conf_node *n)
         .payload = (enum publish_payload)conf_int(n, "payload"),
         .heartbeat_us = heartbeat ? (uint64_t)heartbeat->i * 1000 : 0,
         .interval_us = (uint64_t)conf_int(n, "min_interval") * 1000,
-        .lasts_us =
-            ((uint64_t)conf_int(n, "every") * ((uint64_t)conf_int(n, "stale_after") + 1) + LASTS_MORE_MS) *
-            1000,
         .qos = (uint8_t)conf_int(n, "qos"),
         .retain = conf_bool(n, "retain"),
     };
+}
+
+/* A poll may come late behind units that do not answer, and its reading may wait for the disk. */
+static uint64_t lasts_us(const struct conf_node *line, const struct conf_node *group)
+{
+    uint64_t polls = (uint64_t)conf_int(group, "stale_after") + 1;
+    uint64_t timeout_ms = (uint64_t)conf_int(conf_get(line, "timing"), "response");
+
+    return ((uint64_t)conf_int(group, "every") * polls + LASTS_TIMEOUTS * timeout_ms + LASTS_MORE_MS) * 1000;
 }
 
 static void make_group(struct modbus_group *g, const struct conf_node *line, const struct conf_node *device,
@@ -63,6 +69,7 @@ static void make_group(struct modbus_group *g, const struct conf_node *line, con
     g->alarm_period_us = alarm_every ? (uint64_t)alarm_every->i * 1000 : g->period_us;
     g->stale_after = (unsigned)conf_int(n, "stale_after");
     g->publish = publish_of(n);
+    g->publish.lasts_us = lasts_us(line, n);
     g->point_count = conf_count(n, "points");
     g->points = mem_alloc((g->point_count + 1) * sizeof *g->points);
     for (size_t i = 0; i < g->point_count; i++) {

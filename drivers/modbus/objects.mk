@@ -40,6 +40,7 @@ obj-$(modbus) += drivers/modbus/sniff.o
 modbus_server := $(and $(modbus),$(CONFIG_MODBUS_SERVER))
 obj-$(modbus_server) += drivers/modbus/serve.o
 obj-$(modbus_server) += drivers/modbus/serve_conf.o
+obj-$(modbus_server) += drivers/modbus/serve_framing.o
 obj-$(modbus_server) += drivers/modbus/serve_gateway.o
 obj-$(modbus_server) += drivers/modbus/serve_map.o
 obj-$(modbus_server) += drivers/modbus/serve_service.o

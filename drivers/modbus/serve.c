@@ -3,13 +3,14 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "drivers/modbus/tcp_frame.h"
+#include "drivers/modbus/serve_framing.h"
 #include "net/listener.h"
 #include "net/tls.h"
 #include "service.h"
@@ -89,7 +90,7 @@ void serve_answer(struct serve_request *q, struct bytes pdu)
     struct master *m = q->master;
 
     if (m) {
-        tcp_frame_put(conn_free_lane(&m->conn), q->id, q->unit, pdu);
+        m->server->framing->put(conn_free_lane(&m->conn), q->id, q->unit, pdu);
         m->last_us = clock_boot_us();
         m->server->exceptions += pdu.data[0] >> 7;
         list_remove(&q->link);
@@ -139,11 +140,13 @@ static size_t on_data(struct conn *c, const uint8_t *data, size_t len)
 {
     struct master *m = container_of(c, struct master, conn);
     struct tcp_frame frame;
+    char text[64];
     size_t used = 0;
     int got = 0;
 
     m->taking = true;
-    while (may_take(m) && used < len && (got = tcp_frame_next(data + used, len - used, &frame)) > 0) {
+    while (may_take(m) && used < len &&
+           (got = m->server->framing->next(data + used, len - used, &frame)) > 0) {
         take_frame(m, &frame);
         used += (size_t)got;
     }
@@ -151,7 +154,8 @@ static size_t on_data(struct conn *c, const uint8_t *data, size_t len)
     if (!m->server)
         return len;
     if (got < 0) {
-        note(m->server, SERVE_REFUSED_FRAME, m->peer, "does not speak Modbus TCP");
+        snprintf(text, sizeof text, "does not speak %s", m->server->framing->name);
+        note(m->server, SERVE_REFUSED_FRAME, m->peer, text);
         conn_close(c);
         return len;
     }
@@ -309,7 +313,8 @@ int server_open(struct server **out, struct gateway *gw, const struct conf_node 
     *s = (struct server){.gw = gw, .bind = mem_strdup(conf_string(n, "bind"))};
     list_init(&s->masters);
     s->connections_most = (size_t)conf_int(n, "max_connections");
-    s->in_flight_most = (size_t)conf_int(n, "in_flight");
+    s->framing = &serve_framings[conf_int(n, "framing")];
+    s->in_flight_most = s->framing->one_at_a_time ? 1 : (size_t)conf_int(n, "in_flight");
     s->idle_us = (uint64_t)conf_int(n, "idle") * 1000;
     s->allow_count = conf_count(n, "allow");
     s->allow = mem_alloc((s->allow_count + 1) * sizeof *s->allow);
@@ -372,6 +377,7 @@ void server_status(const struct server *s, cJSON *into)
 
     cJSON_AddStringToObject(o, "bind", s->bind);
     cJSON_AddNumberToObject(o, "port", listener_port(s->listener));
+    cJSON_AddStringToObject(o, "framing", s->framing->name);
     cJSON_AddBoolToObject(o, "tls", s->tls != NULL);
     cJSON_AddNumberToObject(o, "masters", (double)s->master_count);
     cJSON_AddNumberToObject(o, "accepted", (double)s->accepted);

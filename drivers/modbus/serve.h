@@ -15,6 +15,7 @@
 struct cJSON;
 struct gateway;
 struct listener;
+struct serve_framing;
 
 enum serve_refusal {
     SERVE_REFUSED_CONNECTIONS, /* as many masters as max_connections */
@@ -44,6 +45,7 @@ struct server {
     char *bind;
     struct listener *listener;
     struct tls_context *tls; /* NULL: plain */
+    const struct serve_framing *framing;
     struct network *allow;
     size_t allow_count; /* 0: whoever reaches it */
     size_t connections_most, in_flight_most;

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "drivers/modbus/serve.h"
+#include "drivers/modbus/serve_framing.h"
 #include "net/listener.h"
 #include "net/tls.h"
 
@@ -39,9 +40,12 @@ static const struct conf_row server_rows[] = {
              "tls.client_ca, "
              "where others than this box reach it: Modbus itself asks nobody who they are"},
     {"tls", CONF_GROUP, .rows = tls_rows, .help = "Modbus/TCP Security; without it, plain"},
+    {"framing", CONF_CHOICE, .def = "tcp", .choices = serve_framing_names,
+     .help = "tcp, or rtu for masters that speak as on a serial line, with CRC (RTU over TCP)"},
     {"max_connections", CONF_INT, .def = "16", .min = 1, .max = 1024, .help = "masters at a time"},
     {"in_flight", CONF_INT, .def = "8", .min = 1, .max = 64,
-     .help = "requests of one master that wait for their answers; beyond that it is not read"},
+     .help = "requests of one master that wait for their answers; beyond that it is not read; with framing = "
+             "\"rtu\" one"},
     {"idle", CONF_DURATION, .def = "10m", .min = 1000, .max = 86400000,
      .help = "a master that asks nothing for so long is let go"},
     {"units", CONF_LIST, .rows = serve_unit_rows, .help = "units that show points of this box"},

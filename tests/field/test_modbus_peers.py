@@ -127,7 +127,7 @@ UNIT = "{ unit = 5; points = ( " + ", ".join([
 
 @pytest.mark.parametrize("name", MASTERS)
 def test_a_master_reads_and_writes_our_points_and_reaches_the_line(name, tmp_path, ending):
-    daemon, watcher, port = rig(tmp_path, ending, units=UNIT, extra=[device("never", 9, [point("x", "holding:0", "uint16")], "200ms")],
+    daemon, watcher, port = rig(tmp_path, ending, units=UNIT, extra=[device("never", 9, [point("x", "holding:0", "uint16")], "200ms", more='response = "300ms";')],
                                 gateways=gateway('writes = ( "holding:20-39", "coil:0-7" ); functions = ( "read", "identify" ); ', "11-19", "to = 1;"))
     watcher.wait("d/data/g", lambda p: "q" not in p)
     m = master(name, tmp_path, port, ending)

@@ -15,7 +15,8 @@ from test_modbus import VALUES, layout, mbpoll_words_tcp
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
 
-FAST = 'baud = 115200; format = "8N1"; timing = { response = "250ms"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
+FAST = 'baud = 115200; format = "8N1"; timing = { response = "%s"; holdoff = "20ms"; }; dead = { probe_first = "200ms"; };'
+QUICK, PATIENT = FAST % "250ms", FAST % "3s"  # a machine that is busy with other things may keep an answer back
 STATION = """baud = 115200; format = "8N1"; strict = true; stations = (
 { name = "one"; unit = 1; turnaround_us = 500; vendor = "Acme"; holding = ( { at = 0; count = 10; constant = 215; spread = 1; },
   { at = 20; count = 20; writable = true; } ); coil = ( { at = 0; count = 8; writable = true; } ); %s },
@@ -89,10 +90,10 @@ UNIT = "{ unit = 5; points = ( " + ", ".join([
     shown("holding:30", "ro", "uint16")]) + " ); }"
 
 
-def rig(folder, ending, more="", faults="", gateways="", units=UNIT, points=POINTS, every="100ms", extra=()):
+def rig(folder, ending, more="", faults="", gateways="", units=UNIT, points=POINTS, every="100ms", extra=(), wire=PATIENT):
     tty = simulated(folder, ending, STATION % faults)
     port = free_port()
-    text = conf([line(tty, more=FAST)], [device("d", 1, points, every), *extra]) + server(port, units, gateways, more)
+    text = conf([line(tty, more=wire)], [device("d", 1, points, every), *extra]) + server(port, units, gateways, more)
     daemon = ending(Sluiced(folder, text)).start()
     return daemon, ending(Watcher(daemon)), port
 
@@ -142,8 +143,8 @@ def test_what_is_not_good_now_is_no_value(tmp_path, ending):
     """Never read, timeout, stale, the line away: exception 11, or the fill value; never the last good one."""
     silent = 'faults = ( { kind = "silence"; skip = 30; } );'
     filled = UNIT.replace("unit = 5;", "unit = 6; fill = 32768;")
-    daemon, watcher, port = rig(tmp_path, ending, faults=silent, units=UNIT + ", " + filled,
-                                extra=[device("never", 9, [point("x", "holding:0", "uint16")], "200ms")])
+    daemon, watcher, port = rig(tmp_path, ending, faults=silent, units=UNIT + ", " + filled, wire=QUICK,
+                                extra=[device("never", 9, [point("x", "holding:0", "uint16")], "200ms", more='response = "300ms";')])
     m = ending(Master(port))
     wait_for(lambda: m.ask(5, b"\3\0\x1e\0\1") == b"\3\2\0\xdc", what="a value")
     wait_for(lambda: m.ask(5, b"\3\0\x1e\0\1") == b"\x83\x0b", what="no value")
@@ -155,7 +156,7 @@ def test_what_is_not_good_now_is_no_value(tmp_path, ending):
     assert m.read(6, 40, 1) == [7]
     # A write is refused with what the device did not say.
     assert m.ask(5, struct.pack(">BHh", 6, 10, 5)) == b"\x86\x0b"
-    daemon.configure(conf([line("/dev/nothing-there", more=FAST)], [device("d", 1, POINTS)]) + server(port, UNIT))
+    daemon.configure(conf([line("/dev/nothing-there", more=PATIENT)], [device("d", 1, POINTS)]) + server(port, UNIT))
     daemon.reload()
     wait_for(lambda: status(daemon)["lines"][0]["state"] == "down", what="the line to be down")
     m = ending(Master(port))
@@ -293,7 +294,7 @@ def test_who_may_connect(tmp_path, ending):
     port = free_port()
     units = server(port, "{ unit = 1; points = ( " + shown("holding:0", "t", "uint16") + " ); }", more='allow = ( "127.0.0.2", "192.0.2.0/24" );')
     tty = simulated(tmp_path, ending, STATION % "")
-    daemon = ending(Sluiced(tmp_path, conf([line(tty, more=FAST)], [device("d", 1, POINTS)]) + units)).start()
+    daemon = ending(Sluiced(tmp_path, conf([line(tty, more=PATIENT)], [device("d", 1, POINTS)]) + units)).start()
     assert ending(Master(port)).ended()
     assert status(daemon)["modbus_servers"][0]["refused_by"]["address"] == 1
     with socket.socket() as s:
@@ -401,3 +402,30 @@ def test_over_tls_a_master_shows_who_it_is(tmp_path, ending):
     assert status(daemon)["modbus_servers"][0]["tls"] is True
     assert connect_tls((mine, my_key)).read(5, 0, 1, 4) == [215]
     assert check(tmp_path, conf([line("/dev/ttyS0")], [device("d", 1, POINTS)]) + server(1502, UNIT, more=tls).replace("127.0.0.1", "0.0.0.0"))[0] == 0
+
+
+def test_masters_that_speak_as_on_a_serial_line(tmp_path, ending):
+    """RTU over TCP: pymodbus, and a line of another gateway of ours."""
+    from pymodbus.client import ModbusTcpClient
+    from pymodbus.transaction import ModbusRtuFramer
+    daemon, watcher, port = rig(tmp_path, ending, more='framing = "rtu";', gateways=gateway('functions = ( "read", "identify" );', "11-19", "to = 1;"))
+    watcher.wait("d/data/g", lambda p: "q" not in p)
+    client = ModbusTcpClient("127.0.0.1", port=port, framer=ModbusRtuFramer, timeout=20)
+    assert client.connect()
+    assert client.read_holding_registers(30, 1, slave=5).registers == [220]
+    assert client.read_holding_registers(0, 10, slave=11).registers == [215 + i for i in range(10)]
+    assert client.read_holding_registers(1, 1, slave=5).exception_code == 2
+    assert not client.write_registers(11, [7, 1], slave=5).isError()
+    client.close()
+    watcher.wait("d/data/g", lambda p: p["v"].get("two") == 0x10007)
+    far = ending(Sluiced(tmp_path / "far", conf([line(f"rtu+tcp:127.0.0.1:{port}", more=PATIENT)], [
+        device("points", 5, [point("t", "holding:0", "float32"), point("two", "holding:11", "uint32", 'order = "CDAB";')]),
+        device("unit", 11, [point("x", "holding:9", "uint16")])]))).start()
+    there = ending(Watcher(far))
+    assert there.wait("points/data/g", lambda p: "q" not in p)["v"] == {"t": pytest.approx(21.5), "two": 0x10007}
+    assert there.wait("unit/data/g", lambda p: "q" not in p)["v"] == {"x": 224}
+    wrong = ending(Master(port))
+    wrong.socket.sendall(b"\5\3\0\0\0\2\0\0")  # no CRC
+    assert wrong.ended()
+    assert status(daemon)["modbus_servers"][0]["refused_by"]["frame"] == 1
+    assert "does not speak Modbus RTU over TCP" in daemon.log()

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames of Modbus TCP, as masters send them and devices answer them: a frame lies within what came, asks for
- * more at any place before its end, and what is framed again is the same. What a request says that it touches
- * lies within its table, and its answer has a length that a serial line can carry. */
+/* Frames of Modbus TCP, as masters send them and devices answer them, and of RTU over TCP: a frame lies
+ * within what came, asks for more at any place before its end, and what is framed again is the same. What a
+ * request says that it touches lies within its table, and its answer has a length that a serial line can
+ * carry. */
 #include <stdlib.h>
 
 #include "drivers/modbus/raw.h"
+#include "drivers/modbus/serve_framing.h"
 #include "drivers/modbus/tcp_frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,19 +34,20 @@ static void check_answer(const struct tcp_frame *f)
     tcp_frame_judge_open(f, f->unit, 43, &exception);
 }
 
-static int next(const uint8_t *data, size_t size, struct tcp_frame *f)
+static int next(const struct serve_framing *how, const uint8_t *data, size_t size, struct tcp_frame *f)
 {
-    int len = tcp_frame_next(data, size, f);
+    int len = how->next(data, size, f);
 
     if (len <= 0)
         return len;
     if ((size_t)len > size || f->pdu.len < 1 || f->pdu.len > TCP_PDU_MAX || f->pdu.data < data ||
-        f->pdu.data + f->pdu.len != data + len)
+        f->pdu.data + f->pdu.len > data + len)
         abort();
     return len;
 }
 
-static void check_frame(const uint8_t *data, size_t len, const struct tcp_frame *f)
+static void check_frame(const struct serve_framing *how, const uint8_t *data, size_t len,
+                        const struct tcp_frame *f)
 {
     struct tcp_frame part;
     struct buf again = {0};
@@ -55,24 +58,30 @@ static void check_frame(const uint8_t *data, size_t len, const struct tcp_frame 
             abort();
         if (i)
             memcpy(copy, data, i);
-        if (next(copy, i, &part) != 0)
+        if (next(how, copy, i, &part) != 0)
             abort();
         free(copy);
     }
-    tcp_frame_put(&again, f->id, f->unit, f->pdu);
+    how->put(&again, f->id, f->unit, f->pdu);
     if (again.len != len || memcmp(again.data, data, len) != 0)
         abort();
     buf_free(&again);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void check_stream(const struct serve_framing *how, const uint8_t *data, size_t size)
 {
     struct tcp_frame f;
 
-    for (int len; (len = next(data, size, &f)) > 0; data += len, size -= (size_t)len) {
-        check_frame(data, (size_t)len, &f);
+    for (int len; (len = next(how, data, size, &f)) > 0; data += len, size -= (size_t)len) {
+        check_frame(how, data, (size_t)len, &f);
         check_shape(f.pdu);
         check_answer(&f);
     }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    for (unsigned i = 0; serve_framing_names[i]; i++)
+        check_stream(&serve_framings[i], data, size);
     return 0;
 }
