@@ -36,19 +36,17 @@ def run(*argv, **more):
 
 
 def kernel(machine="amd64"):
-    """Debian's kernel as a folder with boot/ and lib/modules/; apt keeps the lists of a foreign machine apart."""
+    """Debian's kernel as a folder with boot/ and lib/modules/. apt keeps its lists for this apart: they may be a foreign machine's,
+    or not be there, and nobody need be root."""
     into, work = CACHE / f"kernel-{machine}", CACHE / f"fetch-{machine}"
     if into.exists():
         return into
     shutil.rmtree(work, ignore_errors=True)
-    options = []
-    if machine != run("dpkg", "--print-architecture").strip():
-        for name in ("lists/partial", "cache/archives/partial"):
-            (work / name).mkdir(parents=True)
-        options = ["-o", f"APT::Architecture={machine}", "-o", f"APT::Architectures={machine}", "-o", f"Dir::State={work}",
-                   "-o", "Dir::State::status=/dev/null", "-o", f"Dir::Cache={work}/cache"]
-        run("apt-get", *options, "-qq", "update")
-    work.mkdir(parents=True, exist_ok=True)
+    for name in ("lists/partial", "cache/archives/partial"):
+        (work / name).mkdir(parents=True)
+    options = ["-o", f"APT::Architecture={machine}", "-o", f"APT::Architectures={machine}", "-o", f"Dir::State={work}",
+               "-o", "Dir::State::status=/dev/null", "-o", f"Dir::Cache={work}/cache", "-o", "APT::Sandbox::User="]
+    run("apt-get", *options, "-qq", "update")
     name = re.search(r"Depends: (linux-image-\S+)", run("apt-cache", *options, "depends", f"linux-image-{machine}"))[1]
     run("apt-get", *options, "download", name, cwd=work)
     run("dpkg-deb", "-x", next(work.glob("*.deb")), work / "unpacked")
