@@ -6,6 +6,7 @@
 #   service-y   rows of the generated table of services, started in the order of the folders below
 #   feature-$(CONFIG_X) += bridges:CONFIG_X    what a configuration file cannot use while X is off
 #   test-y      programs of tests/unit; test-obj-y: objects that all of them are linked with
+#   thread-y    those of them that start threads: SAN=tsan looks at these alone
 # Variants keep their objects apart: SAN=asan, SAN=tsan, CC=clang. V=1 shows the commands.
 
 SHELL := /bin/bash
@@ -71,7 +72,7 @@ all_cflags := -std=gnu17 -D_GNU_SOURCE -iquote gateway -iquote . -iquote $(O) $(
 	$(shell pkg-config --cflags $(packages) 2>/dev/null)
 
 objects := $(addprefix $(O)/,$(obj-y)) $(patsubst %,$(GEN)/%.o,$(gen-y))
-tests := $(addprefix $(O)/tests/unit/,$(test-y))
+tests := $(addprefix $(O)/tests/unit/,$(if $(filter tsan,$(SAN)),$(filter $(thread-y),$(test-y)),$(test-y)))
 fuzzers := $(patsubst %.c,$(O)/%,$(wildcard tests/fuzz/fuzz_*.c))
 shared := $(addprefix $(O)/,$(test-obj-y))
 programs := $(if $(wildcard gateway/main.c),$(O)/sluiced) $(if $(ctl-y),$(O)/sluicectl) $(if $(sim-y),$(O)/sluice-sim)

@@ -57,3 +57,6 @@ test-y += test_places
 test-$(CONFIG_TOKENS) += test_jwt
 test-y += test_retain
 test-y += test_router
+
+thread-y += test_base test_line test_net test_net_lanes test_net_places test_retain test_sim
+thread-y += test_store test_store_disk test_store_faults test_store_places
