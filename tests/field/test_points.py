@@ -240,3 +240,18 @@ def test_what_a_simulated_line_says_is_never_taken_for_real(tmp_path, ending):
     wait_for(lambda: next(d for d in status(daemon)["devices"] if d["name"] == "plain")["polls"] > 3, what="polls")
     assert not watcher.on("plain/data/g/a")
     assert "nothing of group g is published: line plain is simulated" in daemon.log()
+
+
+def test_a_device_may_say_that_it_has_no_value(tmp_path, ending):
+    station = ('holding = ( { at = 0; type = "int16"; constant = -1; }, { at = 1; constant = 65535; }, { at = 2; type = "int32"; constant = 2147483647; }, '
+               "{ at = 4; constant = 5; } );")
+    points = [point("a", "holding:0", "int16", 'no_value = "-1";'), point("b", "holding:1", "uint16", 'no_value = ("1", "0xFFFF");'),
+              point("c", "holding:2", "int32", 'no_value = "0x7FFFFFFF";'), point("d", "holding:4", "int16", 'no_value = "0x8000";')]
+    watcher = play(tmp_path, ending, station, [device("d", 1, points)])[1]
+    got = watcher.wait("d/data/g")
+    assert got["v"] == {"d": 5} and got["q"] == dict.fromkeys("abc", "out of range")
+    for more, says in (('no_value = "none";', 'no_value: "none" is no whole number'), ('no_value = "1.5";', "is no whole number")):
+        code, out = check(tmp_path, conf([line("/dev/ttyS0")], [device("d", 1, [point("x", "holding:0", "int16", more)])]))
+        assert code == 1 and says in out, out
+    code, out = check(tmp_path, conf([line("/dev/ttyS0")], [device("d", 1, [point("x", "holding:0", "float32", 'no_value = "1";')])]))
+    assert code == 1 and "`no_value` is for whole numbers" in out, out

@@ -84,7 +84,7 @@ def play(folder, ending, name, with_):
     faster = " ".join(f'{g} = {{ every = "500ms"; }};' for g in groups)
     device = (f'{{ name = "d"; line = "a"; unit = 7; profile = "{name}@1"; with = {{ {" ".join(f"{k} = {v};" for k, v in with_.items())} }}; '
               f"groups = {{ {faster} }}; }}")
-    text = f'profile_path = "{LIBRARY}";\n' + conf([line(tty, more=f'baud = {baud}; format = "{serial}";')], [device])
+    text = f'profile_path = "{LIBRARY}";\n' + conf([line(tty, more=f'baud = {baud}; format = "{serial}"; timing = {{ response = "2s"; }};')], [device])
     daemon = ending(Sluiced(folder, text)).start()
     return groups, frames, ending(Watcher(daemon)), text
 
@@ -93,13 +93,15 @@ def play(folder, ending, name, with_):
 def test_a_profile_reads_what_a_unit_of_its_kind_serves(tmp_path, ending, name):
     groups, frames, watcher, text = play(tmp_path, ending, name, WITH.get(name, {}))
     assert sum(map(len, groups.values())) == PROFILES[name].count("{ name ="), "a point that this test does not understand"
+    good = lambda group: [p for p in watcher.on(f"d/data/{group}") if "q" not in p]  # noqa: E731
     for group in groups:
-        wait_for(lambda: len(watcher.on(f"d/data/{group}")) >= 4, 60, f"readings of {group}: {watcher.got[-3:]}")
-    readings = {g: watcher.on(f"d/data/{g}") for g in groups}
+        wait_for(lambda: len(good(group)) >= 4, 60, f"readings of {group}: {watcher.got[-3:]}")
+    readings = {g: good(g) for g in groups}
+    # On a busy machine the unit may be late; but it refuses nothing, and nothing is out of range.
+    assert {q for t, p, _ in watcher.got if "/data/" in t for q in json.loads(p).get("q", {}).values()} <= {"timeout", "skipped", "busy", "stale"}
     said = served(frames.read_text())
     for group, kinds in groups.items():
         got = readings[group]
-        assert not [p["q"] for p in got if "q" in p], got
         for point, p in kinds.items():
             values = [r["v"][point] for r in got]
             assert is_part(values, [meant(p, raw) for raw in said[p["at"]]]), (point, values, said[p["at"]][:20])

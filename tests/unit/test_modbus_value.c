@@ -366,6 +366,34 @@ static void no_number_is_no_value(void **state)
     assert_false(value_read(&s, nan64, texts, &v));
 }
 
+static void a_device_has_numbers_that_mean_nothing(void **state)
+{
+    static const struct {
+        const char *type, *order;
+        uint8_t wire[8];
+        uint64_t no_value;
+    } cases[] = {{"int16", "ABCD", {0x80, 0}, 0x8000},
+                 {"uint16", "BADC", {0xfe, 0xff}, 0xfffe},
+                 {"int32", "CDAB", {0xff, 0xff, 0x7f, 0xff}, 0x7fffffff},
+                 {"uint48", "ABCD", {1, 2, 3, 4, 5, 6}, 0x010203040506},
+                 {"int64", "ABCD", {0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 0x7fffffffffffffff},
+                 {"bcd16", "ABCD", {0x99, 0x99}, 0x9999}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t numbers[] = {12345, cases[i].no_value};
+        struct value_spec s = {.type = type_named(cases[i].type),
+                               .order = order_named(cases[i].order),
+                               .scale = value_scale_of(0.1, 0),
+                               .no_value = numbers,
+                               .no_value_count = 2};
+        struct value v;
+        assert_false(value_read(&s, cases[i].wire, texts, &v));
+        s.no_value_count = 1;
+        assert_true(value_read(&s, cases[i].wire, texts, &v));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +409,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_not_written),
         cmocka_unit_test(scaled_floats_keep_their_digits),
         cmocka_unit_test(no_number_is_no_value),
+        cmocka_unit_test(a_device_has_numbers_that_mean_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
