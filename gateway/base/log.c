@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,9 @@
 
 enum { MINUTE_US = 60 * 1000000 };
 
-static enum log_level most_shown = LOG_LEVEL_INFO;
-static bool journal;
+/* Set by the loop at a reload, read by all threads. */
+static atomic_int most_shown = LOG_LEVEL_INFO;
+static atomic_bool journal;
 
 static const struct {
     int priority;
@@ -41,13 +43,13 @@ static bool stderr_is_journal(void)
 
 void log_open(enum log_level most)
 {
-    most_shown = most;
-    journal = stderr_is_journal();
+    atomic_store(&most_shown, (int)most);
+    atomic_store(&journal, stderr_is_journal());
 }
 
 static int prefix(char *out, size_t size, enum log_level level)
 {
-    if (journal)
+    if (atomic_load_explicit(&journal, memory_order_relaxed))
         return snprintf(out, size, "<%d>", levels[level].priority);
 
     struct timespec now;
@@ -64,7 +66,7 @@ void log_line(enum log_level level, const char *fmt, ...)
     char line[1024];
     va_list args;
 
-    if (level > most_shown)
+    if ((int)level > atomic_load_explicit(&most_shown, memory_order_relaxed))
         return;
     int len = prefix(line, sizeof(line), level);
     va_start(args, fmt);

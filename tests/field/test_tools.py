@@ -120,10 +120,11 @@ def test_who_does_not_read_loses_frames_and_is_told_and_nobody_waits_for_him(tmp
     p = start(daemon, "trace", "a", "--json")
     p.stdout.readline()
     p.send_signal(signal.SIGSTOP)
+    memory = daemon.memory_kb("VmRSS")
     polls = lambda: status(daemon)["lines"][0]["polls"]
     before = polls()
     wait_for(lambda: polls() > before + 4000, 60, "polls to go on")
-    memory = daemon.memory_kb("VmRSS")
+    grown = daemon.memory_kb("VmRSS") - memory
     p.send_signal(signal.SIGCONT)
     for row in p.stdout:
         if json.loads(row).get("lost", 0) > 100:
@@ -133,7 +134,8 @@ def test_who_does_not_read_loses_frames_and_is_told_and_nobody_waits_for_him(tmp
     p.send_signal(signal.SIGINT)
     p.communicate(timeout=20)
     assert p.returncode == 0
-    assert memory < 60000
+    if not os.environ.get("SLUICE_VARIANT"):  # sanitizers keep what was freed
+        assert grown < 5000
 
 
 def foreign(wire, n):

@@ -49,7 +49,7 @@ def test_who_is_there_and_what_they_say_of_themselves(tmp_path, ending):
     daemon, slave = slow(tmp_path, ending)
     wait_for(lambda: status(daemon)["devices"][0]["state"] == "online", what="the device")
     before = status(daemon)["lines"][0]["polls"]
-    code, out, err = ctl(daemon, "scan", "a", "--units", "1-6", "--timeout", "100ms", "--json")
+    code, out, err = ctl(daemon, "scan", "a", "--units", "1-6", "--timeout", "2s", "--json")
     assert code == 0 and not err
     units = found(out)
     assert sorted(units) == [3, 4, 5]
@@ -60,7 +60,7 @@ def test_who_is_there_and_what_they_say_of_themselves(tmp_path, ending):
     progress = [f["progress"] for f in jsons(out) if "progress" in f]
     assert [p["unit"] for p in progress] == [1, 2, 3, 4, 5, 6] and jsons(out)[-1]["whole"] is True
     assert status(daemon)["lines"][0]["polls"] > before and "not polled" not in daemon.log()  # polling went on
-    code, out, err = ctl(daemon, "scan", "a", "--units", "3-4", "--timeout", "100ms")
+    code, out, err = ctl(daemon, "scan", "a", "--units", "3-4", "--timeout", "2s")
     assert code == 0 and "Muster AG pump controller 2.7" in out and "d3" in out and "answers with exception 1" in out and "2 found" in err
     code, out, err = ctl(daemon, "scan", "a", "--units", "77", "--timeout", "50ms")
     assert code == 1 and not out and "0 found" in err
@@ -69,7 +69,7 @@ def test_who_is_there_and_what_they_say_of_themselves(tmp_path, ending):
 def test_other_speeds_are_tried_and_the_lines_own_comes_back(tmp_path, ending):
     daemon, slave = slow(tmp_path, ending, baud=9600)
     wait_for(lambda: status(daemon)["devices"][0]["state"] == "dead", what="the device")  # the line is set wrongly
-    code, out, err = ctl(daemon, "scan", "a", "--units", "3", "--baud", "9600,38400", "--format", "8N1,8E1", "--timeout", "100ms", "--json")
+    code, out, err = ctl(daemon, "scan", "a", "--units", "3", "--baud", "9600,38400", "--format", "8N1,8E1", "--timeout", "2s", "--json")
     assert code == 0 and not err
     assert jsons(out)[0]["paused"] is True
     hits = [(f["found"]["baud"], f["found"]["format"]) for f in jsons(out) if isinstance(f.get("found"), dict)]
