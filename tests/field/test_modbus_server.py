@@ -185,7 +185,8 @@ def gateway(more="", units="1-9", to=""):
 
 
 def test_units_of_a_line_are_reached_beside_our_own_polls(tmp_path, ending):
-    daemon, watcher, port = rig(tmp_path, ending, units="", gateways=gateway('writes = ( "holding:20-29", "coil:0-3" ); functions = ( "read", "identify" ); ', "11-19", "to = 1;"))
+    daemon, watcher, port = rig(tmp_path, ending, units="", gateways=gateway('writes = ( "holding:20-29", "coil:0-3" ); functions = ( "read", "identify" ); ', "11-19", "to = 1;"),
+                                extra=[device("f", 2, [point("x", "holding:0", "uint16")], more='limits = { forbidden = "holding:5-6"; };')])
     watcher.wait("d/data/g", lambda p: "q" not in p)
     m, n = ending(Master(port)), ending(Master(port))
     assert m.read(11, 0, 10) == [215 + i for i in range(10)] and m.read(12, 0, 3) == [3] * 3
@@ -194,7 +195,7 @@ def test_units_of_a_line_are_reached_beside_our_own_polls(tmp_path, ending):
     assert b"Acme" in m.ask(11, b"\x2b\x0e\1\0") and m.ask(11, b"\x11")[0] == 0x11
     for unit, pdu, code in ((11, struct.pack(">BHH", 6, 30, 1), 2), (11, struct.pack(">BHHBHH", 16, 29, 2, 4, 1, 1), 2), (11, b"\x05\0\4\xff\0", 2),
                             (11, b"\x46\1", 1), (11, b"\x08\0\0\0\0", 1), (11, b"\x2b\x0d\0", 1), (11, struct.pack(">BHH", 3, 500, 1), 2), (11, b"\3\0\0", 3),
-                            (15, struct.pack(">BHH", 3, 0, 1), 11), (7, struct.pack(">BHH", 3, 0, 1), 10)):
+                            (12, struct.pack(">BHH", 3, 4, 2), 2), (15, struct.pack(">BHH", 3, 0, 1), 11), (7, struct.pack(">BHH", 3, 0, 1), 10)):
         assert m.ask(unit, pdu) == bytes([pdu[0] | 0x80, code]), (pdu.hex(), code)
     event = watcher.wait("event/command", lambda p: p.get("request") == "060015004d")
     assert event["client"] == "modbus:127.0.0.1:%d" % m.socket.getsockname()[1] and event["verdict"] == "ok" and event["line"] == "a" and event["unit"] == 1
