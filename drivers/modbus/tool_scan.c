@@ -41,7 +41,9 @@ struct scan {
     struct visit *visit; /* NULL: between the polls */
     struct scan_plan plan;
     unsigned speed, unit; /* under way */
+    unsigned own_speed;   /* index of the line's own; speed_count: not among them */
     unsigned done, found, tries;
+    unsigned damaged; /* answers at this speed, when it is not the line's own */
     uint32_t timeout_us;
     bool tcp, flying, over;
     enum step step;
@@ -215,6 +217,11 @@ static void on_timer(struct timer *t)
     send_step(container_of(t, struct scan, timer));
 }
 
+static bool is_own_speed(const struct scan *s)
+{
+    return s->tcp || s->speed == s->own_speed;
+}
+
 static void probed(struct scan *s)
 {
     bool absent = s->tcp && s->raw.verdict == ORDER_EXCEPTION &&
@@ -227,7 +234,9 @@ static void probed(struct scan *s)
         begin_step(s, STEP_IDENTIFY);
         return;
     }
-    if (s->raw.verdict == ORDER_CRC)
+    if (s->raw.verdict == ORDER_CRC && !is_own_speed(s))
+        s->damaged++; /* at a wrong speed everybody is */
+    else if (s->raw.verdict == ORDER_CRC)
         begin_found(s,
                     "something answers, but damaged: another speed or format, or two units of this number");
     if (s->raw.verdict == ORDER_BUSY)
@@ -334,6 +343,17 @@ static void set_speed(struct scan *s)
         visit_speed(s->visit, speed->baud, speed->format);
 }
 
+/* What was heard at a speed at which nobody could be understood. */
+static void tell_damaged(struct scan *s)
+{
+    cJSON *line = cJSON_CreateObject(), *o = cJSON_AddObjectToObject(line, "damaged");
+
+    add_speed(s, o);
+    cJSON_AddNumberToObject(o, "times", s->damaged);
+    asker_say(s->asker, line);
+    s->damaged = 0;
+}
+
 /* The next unit at this speed, else the first at the next speed. */
 static void next_unit(struct scan *s)
 {
@@ -341,6 +361,8 @@ static void next_unit(struct scan *s)
     do {
         if (++s->unit > 255) {
             s->unit = 0;
+            if (s->damaged)
+                tell_damaged(s);
             if (++s->speed == s->plan.speed_count) {
                 finish(s, true, "all units have been asked");
                 return;
@@ -381,11 +403,20 @@ static unsigned own_format(const struct modbus_line *m)
     return i;
 }
 
+static unsigned find_own(const struct scan_plan *plan, const struct modbus_line *m)
+{
+    unsigned i = 0;
+
+    while (i < plan->speed_count &&
+           (plan->speeds[i].baud != m->baud || plan->speeds[i].format != own_format(m)))
+        i++;
+    return i;
+}
+
 /* True when only the line's own speed is asked for. */
 static bool stays(const struct scan_plan *plan, const struct modbus_line *m)
 {
-    return plan->speed_count == 1 && plan->speeds[0].baud == m->baud &&
-           plan->speeds[0].format == own_format(m);
+    return plan->speed_count == 1 && find_own(plan, m) == 0;
 }
 
 static bool read_plan(const cJSON *asked, const struct modbus_line *m, struct scan_plan *plan, cJSON *answer)
@@ -470,6 +501,7 @@ enum asked modbus_tool_scan(struct gateway *gw, struct asker *a, const cJSON *as
         free_scan(s);
         return ASKED_NOW;
     }
+    s->own_speed = s->tcp ? 0 : find_own(&s->plan, f->m);
     describe(s, f->m, answer);
     log_info("line %s: scan of %u units at %u speeds by %s", s->line, s->plan.unit_count, s->plan.speed_count,
              a->user);

@@ -101,6 +101,13 @@ static void say_head(struct view *v, const cJSON *head)
             cJSON_IsTrue(field(head, "paused")) ? "nothing is polled meanwhile" : "polling goes on");
 }
 
+static void show_damaged(const struct view *v, const cJSON *d)
+{
+    clear_progress(v);
+    printf("      %.0f %s: something answers, but damaged (%.0f times): not this speed or format\n",
+           field_number(d, "baud"), field_text(d, "format"), field_number(d, "times"));
+}
+
 /* 0 when somebody was found, and all were asked. */
 static int follow(struct view *v, struct talk *talk)
 {
@@ -115,6 +122,8 @@ static int follow(struct view *v, struct talk *talk)
             print_json_line(line);
         else if (field(line, "progress"))
             show_progress(v, field(line, "progress"));
+        else if (field(line, "damaged"))
+            show_damaged(v, field(line, "damaged"));
         else if (cJSON_IsObject(found))
             show_found(v, found);
         fflush(stdout);

@@ -39,7 +39,7 @@ def found(out):
 
 
 def slow(folder, ending, baud=None, devices=(3,)):
-    slave = ending(Slave(talkative, baud))
+    slave = ending(Slave(talkative, baud, baud is not None))
     more = 'baud = 19200; format = "8N1"; timing = { response = "200ms"; holdoff = "20ms"; };'
     daemon = ending(Sluiced(folder, conf([line(slave.port, more=more)], [device(f"d{u}", u, [X]) for u in devices]))).start()
     return daemon, slave
@@ -68,13 +68,14 @@ def test_who_is_there_and_what_they_say_of_themselves(tmp_path, ending):
 
 def test_other_speeds_are_tried_and_the_lines_own_comes_back(tmp_path, ending):
     daemon, slave = slow(tmp_path, ending, baud=9600)
-    wait_for(lambda: status(daemon)["devices"][0]["state"] == "dead", what="the device")  # the line is set wrongly
+    wait_for(lambda: status(daemon)["lines"][0]["crc"] > 1, what="what the device babbles")  # the line is set wrongly
     code, out, err = ctl(daemon, "scan", "a", "--units", "3", "--baud", "9600,38400", "--format", "8N1,8E1", "--timeout", "2s", "--json")
     assert code == 0 and not err
     assert jsons(out)[0]["paused"] is True
     hits = [(f["found"]["baud"], f["found"]["format"]) for f in jsons(out) if isinstance(f.get("found"), dict)]
     assert hits == [(9600, "8N1"), (9600, "8E1")]  # a pty knows no parity
     assert slave.speeds >= {9600, 38400}
+    assert [(f["damaged"]["baud"], f["damaged"]["times"]) for f in jsons(out) if "damaged" in f] == [(38400, 1)] * 2  # told once a speed
     wait_for(lambda: slave.speed() == 19200, what="the line's own speed")
     slave.baud = 19200
     wait_for(lambda: status(daemon)["devices"][0]["state"] == "online", what="the device")

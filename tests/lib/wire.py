@@ -46,10 +46,12 @@ class Wire:
 
 
 class Slave(Wire):
-    """answer(unit, pdu) gives the pdu to answer with, or None. Deaf and mute at any speed but its own (None: all)."""
+    """answer(unit, pdu) gives the pdu to answer with, or None. Deaf at any speed but its own (None: all), and mute or
+    babbling."""
 
-    def __init__(self, answer, baud=None):
+    def __init__(self, answer, baud=None, babbles=False):
         super().__init__()
+        self.babbles = babbles
         self.answer, self.baud, self.asked, self.speeds = answer, baud, [], set()
         threading.Thread(target=self.run, daemon=True).start()
 
@@ -62,7 +64,11 @@ class Slave(Wire):
             except OSError:
                 return
             self.speeds.add(self.speed())
-            if self.baud and self.speed() != self.baud or len(frame) < 4 or crc(frame[:-2]) != frame:
+            if self.baud and self.speed() != self.baud:
+                if self.babbles:
+                    self.send(bytes([frame[0], frame[1]]) + b"\x55" * 9)  # what is heard of an answer at a wrong speed
+                continue
+            if len(frame) < 4 or crc(frame[:-2]) != frame:
                 continue
             self.asked.append((frame[0], frame[1:-2]))
             reply = self.answer(frame[0], frame[1:-2])
