@@ -4,23 +4,6 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { LINES_TO_JUDGE = 20 };
-
-/* How often a character stands outside quotes in the first lines. */
-static size_t count_of(struct bytes text, char wanted)
-{
-    size_t count = 0;
-    bool quoted = false;
-
-    for (size_t i = 0, lines = 0; i < text.len && lines < LINES_TO_JUDGE; i++) {
-        char at = (char)text.data[i];
-        quoted = quoted != (at == '"');
-        count += !quoted && at == wanted;
-        lines += at == '\n';
-    }
-    return count;
-}
-
 static struct bytes without_mark(struct bytes text)
 {
     static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
@@ -30,22 +13,11 @@ static struct bytes without_mark(struct bytes text)
     return text;
 }
 
-void csv_open(struct csv *c, struct bytes text)
+void csv_open(struct csv *c, struct bytes text, char separator)
 {
-    static const char separators[] = {',', ';', '\t'};
-    size_t most = 0;
-
     text = without_mark(text);
-    *c = (struct csv){.separator = ',', .next_line = 1};
+    *c = (struct csv){.separator = separator, .next_line = 1};
     c->rest = cursor_of(text.data, text.len);
-    /* In a list with decimal commas both are there, and semicolons separate. */
-    for (size_t i = 0; i < sizeof separators; i++) {
-        size_t count = count_of(text, separators[i]) * (separators[i] == ',' ? 1 : 2);
-        if (count > most) {
-            most = count;
-            c->separator = separators[i];
-        }
-    }
 }
 
 static bool at_end(const struct csv *c)

@@ -23,8 +23,8 @@ struct csv {
     char field[CSV_FIELDS_MAX][CSV_FIELD_ROOM]; /* without quotes and blanks around them */
 };
 
-/* text stays the caller's. The separator is what separates most in the first lines. */
-void csv_open(struct csv *c, struct bytes text);
+/* text stays the caller's. */
+void csv_open(struct csv *c, struct bytes text, char separator);
 
 /* The next row that is not empty; false behind the last. */
 bool csv_next(struct csv *c);

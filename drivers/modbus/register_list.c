@@ -83,11 +83,17 @@ static bool read_titles(struct reader *r)
     return r->at[COLUMN_ADDRESS] >= 0 && r->at[COLUMN_NAME] >= 0;
 }
 
-static bool find_titles(struct reader *r)
+/* The separator is the one that makes titles of a row. */
+static bool find_titles(struct reader *r, struct bytes csv)
 {
-    for (int i = 0; i < TITLE_ROWS && csv_next(&r->csv); i++)
-        if (!r->csv.wrong && read_titles(r))
-            return true;
+    static const char separators[] = {';', '\t', ','};
+
+    for (size_t s = 0; s < sizeof separators; s++) {
+        csv_open(&r->csv, csv, separators[s]);
+        for (int i = 0; i < TITLE_ROWS && csv_next(&r->csv); i++)
+            if (!r->csv.wrong && read_titles(r))
+                return true;
+    }
     tell(r, 0,
          "no row of titles with an address and a name was found in its first %d rows; titles are words such "
          "as "
@@ -576,8 +582,7 @@ void register_list_read(struct list_result *out, struct bytes csv, const struct 
 
     *out = (struct list_result){0};
     *r = (struct reader){.s = s, .out = out, .tell = tell_it, .arg = arg};
-    csv_open(&r->csv, csv);
-    out->refused = !find_titles(r);
+    out->refused = !find_titles(r, csv);
     if (!out->refused) {
         read_rows(r);
         out->refused = !judge_numbers(r, &numbers);

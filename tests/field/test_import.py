@@ -76,6 +76,13 @@ def test_a_german_list_as_a_spreadsheet_writes_it(tmp_path):
     assert 'base = 1;\norder = "CDAB";\n' in out and 'every = "2s"' in out
 
 
+def test_a_separator_is_what_makes_titles(tmp_path):
+    got, _ = check_both(tmp_path, "Made; by; nobody; in; particular\nAddress,Name,Description\n1,a,one; two; three; four; five\n")
+    assert got == ['name = "a"; at = "holding:1"; type = "uint16"; help = "one; two; three; four; five";']
+    got, _ = check_both(tmp_path, "Address;Name;Scale;Description\n1;a;0,5;one, two, three, four, five, six, seven\n")
+    assert got[0].startswith('name = "a"; at = "holding:1"; type = "uint16"; scale = 0.5;')
+
+
 def test_numbers_as_40001(tmp_path):
     text = "Register\tParameter\tFormat\tGain\n40001\tPhase A\tINT16\t10\n30012\tHours\tDWORD\t\n"
     code, out, err = imported(tmp_path, text)
