@@ -142,10 +142,23 @@ uint32_t broker_receivers(struct broker *b, struct bytes topic)
 
 /* ---- the turn ---- */
 
+static void publish_kept_wills(struct broker *b)
+{
+    for (uint32_t i = 0; i < b->will_count; i++) {
+        broker_publish(b, b->wills[i], NULL);
+        message_drop(b->wills[i]);
+    }
+    free(b->wills);
+    b->wills = NULL;
+    b->will_count = 0;
+}
+
 void broker_wake(struct broker *b)
 {
     struct list now = LIST_INIT(now);
 
+    if (b->wills)
+        publish_kept_wills(b);
     b->replay_steps = REPLAY_STEPS;
     list_splice(&now, &b->waking);
     for (struct list *it; (it = list_pop(&now));)
@@ -255,6 +268,17 @@ static void on_value(void *arg, const char *name, struct bytes value)
         b->on_value(b->on_value_arg, name, value);
 }
 
+/* Published when all services have started: a bridge says what its sessions take. */
+static void keep_will(struct broker *b, struct session *s)
+{
+    struct message *will = session_take_will(s);
+
+    if (!will)
+        return;
+    b->wills = mem_resize(b->wills, (b->will_count + 1) * sizeof(struct message *));
+    b->wills[b->will_count++] = will;
+}
+
 /* Nobody is connected yet: wills of sessions whose connection the last run took down are due. */
 static void wake_restored(struct broker *b)
 {
@@ -262,15 +286,17 @@ static void wake_restored(struct broker *b)
         struct session *s = container_of(n, struct session, by_name);
         next = map_next(&b->sessions, n);
         if (!s->expiry_s) { /* it was to end with its connection */
-            session_fire_will(s);
+            keep_will(b, s);
             session_end(s);
             continue;
         }
         session_expire_later(s);
         if (s->will && session_noted(s, "owner").len)
             timer_start(b->timers, &s->will->timer, OWNER_S);
-        else
+        else if (s->will && s->will->delay_s)
             session_will_due(s);
+        else
+            keep_will(b, s);
         session_read_ahead(s);
     }
 }

@@ -30,6 +30,8 @@ struct broker {
     uint32_t boot, last_number, subscription_count, shared_count;
     uint32_t *free_numbers; /* of durable sessions that are gone */
     uint32_t free_count, free_cap;
+    struct message **wills; /* of the run before, until the first turn */
+    uint32_t will_count;
     struct session **loading; /* by number, during broker_load alone */
     uint32_t loading_size;
     void (*sys_wanted)(void *arg);

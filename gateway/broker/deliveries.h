@@ -23,7 +23,7 @@ struct delivery {
     uint8_t qos, state;
     bool retain, dup;
     bool shared; /* by a shared subscription: another member's when this session ends */
-    uint16_t id; /* packet identifier; 0 for QoS 0 */
+    uint16_t id; /* packet identifier, once it is sent; 0 for QoS 0 */
 };
 
 struct deliveries {

@@ -268,7 +268,6 @@ static store_ticket enqueue(struct session *s, struct message *m, const struct o
                          .qos = o->qos,
                          .retain = o->retain,
                          .shared = o->shared};
-    d.id = packet_id_of(s, d.seq);
     s->queue->bytes += cost(m);
     s->queue->queued++;
     if (s->no)
@@ -325,7 +324,7 @@ void session_each_shared(struct session *s, void (*pass)(struct session *s, stru
 
 static void take_row(struct session *s, const struct store_row *row)
 {
-    struct delivery d = {.seq = row->seq, .id = packet_id_of(s, row->seq)};
+    struct delivery d = {.seq = row->seq};
 
     s->queue->loaded = row->seq + 1;
     if (row->released) {
@@ -435,6 +434,7 @@ static void send_first(struct session *s)
         remove_row(s, d.seq);
         return;
     }
+    d.id = packet_id_of(s, d.seq);
     if (d.state == DELIVERY_QUEUED)
         d.state = DELIVERY_SENT;
     *deliveries_push(&s->queue->flight) = d;

@@ -205,8 +205,9 @@ static int reload(struct gateway *gw, const struct conf *next)
 
 static void stop(struct gateway *gw)
 {
-    (void)gw;
     self.closing_us = clock_boot_us();
+    if (gw->broker)
+        broker_wake(gw->broker); /* when there has been no turn yet */
     ports_close();
     uv_close((uv_handle_t *)&self.clock_timer, NULL);
     uv_close((uv_handle_t *)&self.fail_timer, NULL);

@@ -287,17 +287,26 @@ void session_set_will(struct session *s, struct message *will, uint32_t delay_s)
     timer_init(&s->will->timer, on_will);
 }
 
-void session_fire_will(struct session *s)
+struct message *session_take_will(struct session *s)
 {
     if (!s->will)
-        return;
+        return NULL;
     struct message *will = message_keep(s->will->message);
     session_set_will(s, NULL, 0);
     will->born_us = (int64_t)clock_boot_us(); /* its expiry begins now (§3.1.3.2.4) */
     will->publisher = s->key;
+    session_save(s);
+    return will;
+}
+
+void session_fire_will(struct session *s)
+{
+    struct message *will = session_take_will(s);
+
+    if (!will)
+        return;
     broker_publish(s->broker, will, NULL);
     message_drop(will);
-    session_save(s);
 }
 
 void session_will_due(struct session *s)

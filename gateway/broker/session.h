@@ -161,6 +161,8 @@ void session_stop_expiry(struct session *s);
 void session_set_will(struct session *s, struct message *will, uint32_t delay_s);
 void session_will_due(struct session *s);
 void session_fire_will(struct session *s);
+/* The same for whoever publishes it in this very turn: it is not saved any more. NULL: none. */
+struct message *session_take_will(struct session *s);
 
 /* The reader has room again, or something was queued: session_pump at the end of this turn. */
 void session_wake(struct session *s);
