@@ -181,21 +181,24 @@ static const struct command {
     int (*run)(const struct options *o, char **words); /* that follow its name; ends with NULL */
     int least, most;                                   /* arguments */
     unsigned takes;                                    /* options */
+    const char *needs;                                 /* when there are too few */
 } commands[] = {
-    {"status", do_status, 0, 1, 0},
-    {"reload", do_reload, 0, 0, 0},
-    {"backup", do_backup, 1, 1, 0},
-    {"log", do_log, 1, 1, 0},
-    {"user", do_user, 1, 2, TAKES(ROLE) | TAKES(SCRAM_SHA_1)},
-    {"acl", do_acl, 5, 5, 0},
-    {"trace", do_trace, 1, 1, TAKES(DEVICE) | TAKES(COUNT) | TAKES(PCAP) | TAKES(HEX)},
-    {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX)},
-    {"read", do_read, 2, 3, TAKES(COUNT) | TAKES(ORDER) | TAKES(ALL_ORDERS) | TAKES(EVERY)},
-    {"write", do_write, 3, 4, TAKES(ORDER) | TAKES(VERIFY) | TAKES(YES)},
-    {"doctor", do_doctor, 1, 1, TAKES(FOR)},
-    {"scan", do_scan, 1, 1, TAKES(UNITS) | TAKES(BAUD) | TAKES(FORMAT) | TAKES(TIMEOUT)},
-    {"top", do_top, 0, 0, 0},
-    {"motes", do_motes, 0, 0, 0},
+    {"status", do_status, 0, 1, 0, NULL},
+    {"reload", do_reload, 0, 0, 0, NULL},
+    {"backup", do_backup, 1, 1, 0, "FILE"},
+    {"log", do_log, 1, 1, 0, "LEVEL: error, warning, info or debug"},
+    {"user", do_user, 1, 2, TAKES(ROLE) | TAKES(SCRAM_SHA_1), "add, passwd, roles, remove or list"},
+    {"acl", do_acl, 5, 5, 0, "test USER CLIENT publish|subscribe|receive TOPIC"},
+    {"trace", do_trace, 1, 1, TAKES(DEVICE) | TAKES(COUNT) | TAKES(PCAP) | TAKES(HEX), "LINE"},
+    {"sniff", do_sniff, 1, 1, TAKES(FOR) | TAKES(HEX), "LINE"},
+    {"read", do_read, 2, 3, TAKES(COUNT) | TAKES(ORDER) | TAKES(ALL_ORDERS) | TAKES(EVERY),
+     "DEVICE POINT, or DEVICE AT [TYPE] as in boiler holding:100 float32"},
+    {"write", do_write, 3, 4, TAKES(ORDER) | TAKES(VERIFY) | TAKES(YES),
+     "DEVICE POINT VALUE, or DEVICE AT [TYPE] VALUE as in boiler holding:100 uint16 42"},
+    {"doctor", do_doctor, 1, 1, TAKES(FOR), "LINE"},
+    {"scan", do_scan, 1, 1, TAKES(UNITS) | TAKES(BAUD) | TAKES(FORMAT) | TAKES(TIMEOUT), "LINE"},
+    {"top", do_top, 0, 0, 0, NULL},
+    {"motes", do_motes, 0, 0, 0, NULL},
 };
 
 static const struct option option_names[] = {
@@ -228,6 +231,14 @@ const char *option_name(enum option_id id)
     return option_names[id].name;
 }
 
+static int too_few(const struct command *c)
+{
+    char what[32];
+
+    snprintf(what, sizeof what, "%s needs ", c->name);
+    return wrong_use(what, c->needs);
+}
+
 static int check_options(const struct options *o, const struct command *c)
 {
     char name[64];
@@ -243,7 +254,7 @@ static int check_options(const struct options *o, const struct command *c)
 static int run_command(const struct options *o, const struct command *c, int count, char **words)
 {
     if (count - 1 < c->least)
-        return wrong_use(c->name, " needs an argument");
+        return too_few(c);
     if (count - 1 > c->most)
         return wrong_use("too much was given to ", c->name);
     if (check_options(o, c))
@@ -262,7 +273,7 @@ static int run(const struct options *o, int count, char **words)
     }
     for (const struct ctl_command *const *c = ctl_commands; *c; c++)
         if (!strcmp((*c)->name, words[0])) {
-            const struct command row = {(*c)->name, (*c)->run, (*c)->least, (*c)->most, 0};
+            const struct command row = {(*c)->name, (*c)->run, (*c)->least, (*c)->most, 0, "an argument"};
             return run_command(o, &row, count, words);
         }
     return wrong_use("there is no command ", words[0]);

@@ -141,6 +141,8 @@ static int follow(struct view *v, struct talk *talk)
     if (talk_interrupted())
         fprintf(stderr, "ended; %u found until then\n", v->found);
     else if (!over)
+        fprintf(stderr, "sluicectl: the daemon has ended; %u found until then\n", v->found);
+    if (!over && !talk_interrupted())
         status = NO_DAEMON;
     return status;
 }

@@ -4,11 +4,11 @@ import signal
 
 import pytest
 from daemon import SLUICED, Sluiced, wait_for
-from field import X, conf, device, line, site, status
+from field import X, conf, device, line, status
 from test_modbus_tcp import line as tcp_line
 from test_modbus_tcp import pymodbus
 from test_tools import ctl, jsons, start
-from wire import Slave
+from wire import Slave, Wire
 
 pytestmark = pytest.mark.skipif(not SLUICED.exists(), reason="not built")
 
@@ -125,8 +125,9 @@ def test_units_behind_a_tcp_gateway(tmp_path, ending):
 
 
 def test_what_cannot_be_scanned_is_told(tmp_path, ending):
-    daemon, _ = site(tmp_path, ending, [device("one", 1, [X])])
-    for args, code, said in ((["a", "--units", "0-5"], 1, "from 1 to 247"), (["a", "--units", "5-1"], 1, "from 1 to 247"), (["b"], 1, "there is a"),
+    far = line("rtu+tcp:127.0.0.1:1", "far")
+    daemon = ending(Sluiced(tmp_path, conf([line(ending(Wire()).port), far], [device("one", 1, [X])]))).start()
+    for args, code, said in ((["a", "--units", "0-5"], 1, "from 1 to 247"), (["a", "--units", "5-1"], 1, "from 1 to 247"), (["b"], 1, "there is a, far"), (["far", "--baud", "9600"], 1, "is set where the line is"),
                              (["a", "--baud", "fast"], 1, "as in 9600,19200"), (["a", "--format", "7E1"], 1, "as in 8N1,8E1"), ([], 2, "scan needs"),
                              (["a", "--timeout", "1"], 2, "as in"), (["a", "--yes"], 2, "no option --yes")):
         got, out, err = ctl(daemon, "scan", *args)
