@@ -34,6 +34,7 @@ struct sn_settings {
     uint32_t wake_messages; /* 0: all */
     uint32_t keep_alive_s;  /* of a mote that names none */
     uint32_t rate;          /* packets a second of one source; 0: any */
+    bool rate_given;        /* then it holds for this box as well */
     uint32_t most_motes, most_topics;
     uint32_t most_waiting; /* messages of QoS 0 that wait for one mote */
     struct queue_limits queue;

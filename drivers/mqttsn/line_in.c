@@ -98,7 +98,7 @@ struct place *line_rate_place(struct sn_line *l, const struct sn_peer *from)
 {
     char text[64];
 
-    if (!l->settings->rate || !is_far(l, from))
+    if (!l->settings->rate || (!l->settings->rate_given && !is_far(l, from)))
         return NULL;
     address_text(&from->place.at, text);
     return place_enter(l->rates, text);
