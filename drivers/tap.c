@@ -22,13 +22,13 @@ void tap_destroy(struct tap *t)
     mailbox_destroy(&t->mail);
 }
 
-void tap_put_watched(struct tap *t, enum tap_kind kind, struct bytes data, uint64_t first_us,
-                     uint64_t last_us)
+void tap_put_of(struct tap *t, enum tap_kind kind, struct bytes data, uint64_t first_us, uint64_t last_us,
+                uint64_t who)
 {
     size_t len = data.len < TAP_BYTES_MAX ? data.len : TAP_BYTES_MAX;
     struct tap_frame *f = mem_alloc(sizeof *f + len);
 
-    *f = (struct tap_frame){.kind = kind, .first_us = first_us, .last_us = last_us, .len = len};
+    *f = (struct tap_frame){.kind = kind, .first_us = first_us, .last_us = last_us, .who = who, .len = len};
     memcpy(f->data, data.data, len);
     if (!mailbox_post(&t->mail, &f->link))
         return;
@@ -38,8 +38,8 @@ void tap_put_watched(struct tap *t, enum tap_kind kind, struct bytes data, uint6
 
 const char *tap_kind_name(enum tap_kind kind)
 {
-    static const char *const names[] = {"request", "reply",  "echo",  "late",
-                                        "foreign", "broken", "noise", "timeout"};
+    static const char *const names[] = {"request", "reply", "echo", "late", "foreign",
+                                        "broken",  "noise", "in",   "out",  "timeout"};
 
     return names[kind];
 }

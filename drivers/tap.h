@@ -22,6 +22,8 @@ enum tap_kind {
     TAP_FOREIGN, /* whole, but neither */
     TAP_BROKEN,  /* begins like the answer, but is not right */
     TAP_NOISE,
+    TAP_IN,      /* where there are no requests and replies: to us … */
+    TAP_OUT,     /* … and from us */
     TAP_TIMEOUT, /* no answer to this request of ours: from its end to when we gave up */
 };
 
@@ -29,6 +31,7 @@ struct tap_frame {
     struct list link;
     enum tap_kind kind;
     uint64_t first_us, last_us; /* CLOCK_BOOTTIME: when its first byte began and its last one ended */
+    uint64_t who;               /* a number of the driver's for whom it is of; 0: nobody */
     size_t len;
     uint8_t data[];
 };
@@ -43,14 +46,19 @@ struct tap {
 void tap_init(struct tap *t, void (*wake)(void *arg), void *wake_arg);
 void tap_destroy(struct tap *t);
 
-void tap_put_watched(struct tap *t, enum tap_kind kind, struct bytes data, uint64_t first_us,
-                     uint64_t last_us);
+void tap_put_of(struct tap *t, enum tap_kind kind, struct bytes data, uint64_t first_us, uint64_t last_us,
+                uint64_t who);
+
+static inline bool tap_watched(struct tap *t)
+{
+    return atomic_load_explicit(&t->watchers, memory_order_relaxed);
+}
 
 static inline void tap_put(struct tap *t, enum tap_kind kind, struct bytes data, uint64_t first_us,
                            uint64_t last_us)
 {
-    if (atomic_load_explicit(&t->watchers, memory_order_relaxed))
-        tap_put_watched(t, kind, data, first_us, last_us);
+    if (tap_watched(t))
+        tap_put_of(t, kind, data, first_us, last_us, 0);
 }
 
 /* "request", "reply", … */

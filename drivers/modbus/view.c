@@ -120,6 +120,8 @@ static void put_words(struct modbus_view *v, enum tap_kind kind, const struct pa
         decode_request(p->pdu, text);
         break;
     case TAP_NOISE:
+    case TAP_IN:
+    case TAP_OUT:
         break;
     }
 }

@@ -55,6 +55,7 @@ static struct sn_line *line_new(struct field *f, const struct driver_conf *conf)
     l->answers = places_new(f->gw->loop, PLACES_MOST, 1000, sizeof(struct place));
     places_limit(l->answers, ANSWERS_PER_S);
     timer_init(&l->advertise, on_advertise);
+    tap_init(&l->tap, field_wake, f);
     l->flusher.flush = line_flush;
     net_add_flusher(f->gw->net, &l->flusher);
     return l;
@@ -129,6 +130,7 @@ static void end(void *line)
     places_free(l->rates);
     places_free(l->answers);
     map_free(&l->by_peer);
+    tap_destroy(&l->tap);
     sn_settings_free(l->settings);
     free(l);
 }
@@ -169,6 +171,21 @@ static void motes(void *line, cJSON *into)
     line_motes(line, into);
 }
 
+static struct tap *tap(void *line)
+{
+    return &((struct sn_line *)line)->tap;
+}
+
+static void view_head(void *line, cJSON *into)
+{
+    line_view_head(line, into);
+}
+
+static void view(void *line, const struct tap_frame *f, cJSON *into)
+{
+    line_view(line, f, into);
+}
+
 const struct driver driver_mqttsn = {
     .name = "mqtt-sn",
     .device = "",
@@ -182,4 +199,7 @@ const struct driver driver_mqttsn = {
     .free = end,
     .status = status,
     .peers = motes,
+    .tap = tap,
+    .view_head = view_head,
+    .view = view,
 };

@@ -12,6 +12,7 @@
 #include "broker/places.h"
 #include "codec/mqttsn.h"
 #include "drivers/mqttsn/config.h"
+#include "drivers/tap.h"
 #include "net/conn.h"
 
 struct field;
@@ -68,6 +69,7 @@ struct sn_line {
     struct identity *stranger;      /* who publishes at QoS -1 */
     struct timer advertise;
     struct sn_counts counts;
+    struct tap tap;
     uint64_t since_us, stop_by_us;
 };
 
@@ -218,6 +220,11 @@ void deliver_go_on(struct mote *m);
 /* What was under way begins anew when there is somebody to take it. */
 void deliver_rewind(struct mote *m);
 void deliver_stop(struct mote *m);
+
+/* view.c: for those who watch the line. */
+void line_see(struct sn_line *l, enum tap_kind kind, const struct link_place *place, struct bytes packet);
+void line_view(struct sn_line *l, const struct tap_frame *f, struct cJSON *into);
+void line_view_head(const struct sn_line *l, struct cJSON *into);
 
 /* status.c */
 void mote_publish_state(const struct mote *m, const char *state, const char *reason);

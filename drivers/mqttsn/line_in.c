@@ -177,6 +177,7 @@ static void on_packet(void *arg, const struct link_place *place, struct bytes pa
     l->counts.packets_in++;
     l->counts.bytes_in += packet.len;
     l->counts.airtime_us += l->link->kind->airtime_us(l->link, packet.len);
+    line_see(l, TAP_IN, place, packet);
     int wrapped = mqttsn_unwrap(packet, &envelope, &inner);
     if (wrapped < 0 || envelope.node.len > SN_NODE_MOST) {
         l->counts.malformed++;

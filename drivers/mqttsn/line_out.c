@@ -98,6 +98,7 @@ static bool give(struct sn_line *l, const struct sn_out *o)
 
     if (!(o->to_all ? kind->shout(l->link, packet) : kind->send(l->link, &o->to, packet)))
         return false;
+    line_see(l, TAP_OUT, &o->to, packet);
     l->counts.packets_out++;
     l->counts.bytes_out += o->len;
     l->counts.airtime_us += kind->airtime_us(l->link, o->len);

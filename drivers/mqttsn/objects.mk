@@ -18,6 +18,7 @@ obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/sleep.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/status.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/subscribe.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/topics.o
+obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/view.o
 obj-$(CONFIG_MQTT_SN) += drivers/mqttsn/will.o
 driver-$(CONFIG_MQTT_SN) += driver_mqttsn:mqtt-sn:
 feature-$(CONFIG_MQTT_SN) += protocol=mqtt-sn:CONFIG_MQTT_SN

@@ -223,6 +223,29 @@ def test_commands_for_people(site):
     assert "no mote" in out
 
 
+def test_trace(site):
+    """sluicectl trace tells packets in words, of all or of one."""
+    import subprocess
+    from daemon import SLUICECTL
+    s = site('predefined = ( { id = 7; topic = "yard/level"; } );')
+    a, b = s.mote("pump-1", node=b"\x07").connect(), s.mote("pump-2").connect()
+    topic = a.register("a/b")
+    watching = [subprocess.Popen([SLUICECTL, "-c", s.conf_path, "-j", "trace", "radio", *more], stdout=subprocess.PIPE, text=True)
+                for more in (["--count", "7"], ["--device", "pump-1", "--count", "5"])]
+    heads = [json.loads(p.stdout.readline()) for p in watching]
+    assert set(heads[0]["units"]) == {"pump-1", "pump-2"}
+    b.ask("PINGREQ", "PINGRESP")
+    a.publish(topic, b"1234", qos=1)
+    a.publish(7, b"12", qos=1, kind=PREDEFINED)
+    a.raw(b"\x05\x16\x00")
+    frames = [[json.loads(line) for line in p.communicate(timeout=60)[0].splitlines()] for p in watching]
+    assert [f["text"] for f in frames[0][:2]] == ["PINGREQ", "PINGRESP"]
+    assert [(f["kind"], f.get("device"), f["text"]) for f in frames[1]] == [
+        ("in", "pump-1", f"PUBLISH QoS 1 topic {topic} (a/b) id 2 4 bytes"), ("out", "pump-1", f"PUBACK topic {topic} (a/b) id 2 accepted"),
+        ("in", "pump-1", "PUBLISH QoS 1 topic predefined 7 (yard/level) id 3 2 bytes"), ("out", "pump-1", "PUBACK topic 7 id 3 accepted"),
+        ("in", "pump-1", "no whole message")]
+
+
 @pytest.mark.parametrize("line,words", [
     ('port = "udp:nowhere:1";', "write udp:ADDRESS:PORT"),
     ('port = "udp:127.0.0.1";', "write udp:ADDRESS:PORT"),
