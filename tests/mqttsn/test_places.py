@@ -249,7 +249,7 @@ def test_trace(site):
 @pytest.mark.parametrize("line,words", [
     ('port = "udp:nowhere:1";', "write udp:ADDRESS:PORT"),
     ('port = "udp:127.0.0.1";', "write udp:ADDRESS:PORT"),
-    ('port = "/dev/ttyS9";', "motes cannot be reached"),
+    ('port = "pigeon:1";', "motes cannot be reached"),
     ('port = "udp:127.0.0.1:1"; multicast = "10.0.0.1";', "no multicast group"),
     ('port = "udp:127.0.0.1:1"; prefix = "a/#";', "cannot begin topics"),
     ('port = "udp:127.0.0.1:1"; prefix = "a";', "slash at the end"),
