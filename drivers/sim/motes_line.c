@@ -3,6 +3,7 @@
  * who writes faster than the wire carries is told by most_ahead_us. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -16,6 +17,14 @@ static uint64_t airtime_us(const struct sim_motes *s, size_t octets)
     return octets * s->conf.char_bits * 1000000 / s->conf.baud;
 }
 
+/* A wire does not wait for a processor. Where the system does not allow it this, it waits like everybody. */
+static void keep_time(void)
+{
+    const struct sched_param first = {.sched_priority = 1};
+
+    sched_setscheduler(0, SCHED_FIFO, &first);
+}
+
 static int open_line(struct sim_motes *s, char *error, size_t size)
 {
     int err = sim_pty_open(&s->line.pty, s->conf.baud);
@@ -24,6 +33,7 @@ static int open_line(struct sim_motes *s, char *error, size_t size)
         snprintf(error, size, "no pty to be had: %s", strerror(-err));
         return err;
     }
+    keep_time();
     snprintf(s->place, sizeof(s->place), "%s", s->line.pty.path);
     err = sim_motes_watch(s, s->line.pty.fd, NULL);
     return err ? err : sim_motes_watch(s, s->line.pty.watch, &s->line);

@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 import raw
-from conftest import Site
 from daemon import SIM, SLUICED, wait_for
 from mqttsn import NOT_SUPPORTED, encode
 from relay import Relay
+from sn_site import Site
 from sn_tty import TtyMote, Wire
 
 FRAMINGS = ["plain", "slip-crc", "xbee", "xbee-escaped"]
@@ -225,6 +225,28 @@ def test_a_line_that_vanishes_comes_back(serial, framing):
     m.publish(topic, b"back", 1)
     assert received(watcher).payload == b"back"
     assert s.serial()["openings"] == 2 and s.log().count("was lost") == 1
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_kill_9_is_not_noticed(serial, framing):
+    """The mote behind the line goes on with its id, and gets what was not acknowledged again."""
+    s = serial(framing)
+    m = TtyMote(s.wire, "k", NODES[framing]).connect(clean=False)
+    topic = m.register("t")
+    m.subscribe("down", 1)
+    publish(s.client("c"), "sn/down", b"not acknowledged")
+    first = m.receive("PUBLISH")
+    s.crash()
+    wait_for(lambda: s.line()["state"] == "open")
+    watcher = s.watcher("sn/t")
+    m.send("PUBLISH", flags=0x20, topic=topic, id=500, text=b"still here")
+    seen = [m.receive(), m.receive()]
+    ack = next(p for p in seen if p.name == "PUBACK")
+    again = next(p for p in seen if p.name == "PUBLISH")
+    assert (ack.id, ack.code) == (500, 0) and received(watcher).payload == b"still here"
+    assert again.dup and (again.id, again.topic, again.text) == (first.id, first.topic, first.text)
+    m.send("PUBACK", topic=again.topic, id=again.id)
+    m.ask("PINGREQ", "PINGRESP")
 
 
 def test_a_line_that_is_not_there_yet(serial):
