@@ -70,7 +70,8 @@ def test_the_service_polls_a_line_from_its_sandbox(guest):
     active(guest)
     task = "/proc/$(pidof sluiced)"
     assert guest.run(f"grep -c '^Uid:.990.990.990.990' {task}/status") == "1"
-    assert re.search(r"CapEff:\s+0+\n[^=]*NoNewPrivs:\s+1\nSeccomp:\s+2", guest.run(f"grep -e CapEff -e NoNewPrivs -e Seccomp: {task}/status"))
+    # Of all capabilities that of ports below 1024.
+    assert re.search(r"CapEff:\s+0+400\n[^=]*NoNewPrivs:\s+1\nSeccomp:\s+2", guest.run(f"grep -e CapEff -e NoNewPrivs -e Seccomp: {task}/status"))
     the_line(guest)
     # SCHED_FIFO, priority 1: the thread of the line, and no other.
     policies = [r.split() for r in guest.run(f"for t in {task}/task/*; do cut -d')' -f2 $t/stat | cut -d' ' -f39,40; done").splitlines()]
