@@ -123,7 +123,10 @@ class Outage:
             return [(f"{self.name}/{way}/out", b"%d" % i, 2) for i in range(50)]
 
         self.up.connect()
-        assert self.up.take(50) == want("up")
+        first = self.up.take(1)
+        if not self.lasting and first[0][1] == b"before":  # we were killed before its PUBREL, and no session knows it
+            first = self.up.take(1)
+        assert first + self.up.take(49) == want("up")
         if self.lasting:
             assert self.down.take(50) == want("down")
         self.other.stop()
