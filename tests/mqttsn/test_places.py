@@ -188,6 +188,18 @@ def test_offers(site):
     m.publish(m.register("a"), qos=2, code=NOT_SUPPORTED)
 
 
+def test_line_that_does_not_come_back(site):
+    """Its motes are as good as lost: a while later their wills are published."""
+    s = site()
+    seen = s.watcher("w/#")
+    s.mote("a").connect(clean=True, will=("w/a", "gone"))
+    s.mote("b").connect(clean=False, will=("w/b", "gone"))
+    s.configure("")
+    s.ask("reload")
+    seen.sock.settimeout(120)
+    assert {received(seen).topic, received(seen).topic} == {"w/a", "w/b"}
+
+
 def test_presence(site):
     s = site()
     seen = s.watcher("sluice/test/mote/+/state")
