@@ -41,6 +41,7 @@ struct sim_line {
     struct list talks;
     struct outgoing frame;
     uint64_t quiet_ns; /* end of the last byte that is over; 0: there was none yet */
+    uint64_t heard_ns; /* end of the last byte that the master has received */
 };
 
 void sim_timing_set(struct sim_timing *t, unsigned baud, unsigned char_bits)
@@ -498,7 +499,13 @@ size_t sim_line_take(struct sim_line *l, uint64_t now_ns, struct sim_arrival *ou
 
     play(l, now_ns);
     while (count < room && (t = first_talk(l, now_ns))) {
-        out[count++] = (struct sim_arrival){byte_end(l, t, t->taken), t->speech.bytes.data[t->taken]};
+        uint64_t end = byte_end(l, t, t->taken);
+
+        /* A wire has time for one character at a time: a receiver takes two that overlap for one. */
+        if (end >= l->heard_ns + l->timing.char_ns) {
+            out[count++] = (struct sim_arrival){end, t->speech.bytes.data[t->taken]};
+            l->heard_ns = end;
+        }
         if (++t->taken == t->speech.bytes.len)
             talk_finish(l, t);
     }

@@ -252,7 +252,8 @@ static void two_of_one_unit_collide(void **state)
               "{ name = \"b\"; unit = 1; turnaround_us = 1000; holding = ( { at = 0; } ); }");
     exchange(&f, "01 03 0000 0001", 100000);
     assert_int_equal(counts_of(&f).collisions, 1);
-    assert_int_equal(f.len, 14);
+    assert_int_equal(f.len,
+                     8); /* the second begins a character later: they overlap, and so do what is heard */
     sim_close(f.sim);
 }
 
