@@ -31,7 +31,6 @@ void framing_idle(struct framing *f, uint64_t now_us)
 
 void framing_feed(struct framing *f, uint64_t now_us, const uint8_t *data, size_t len)
 {
-    framing_idle(f, now_us);
     f->last_us = now_us;
     f->counts.bytes += len;
     for (size_t i = 0; i < len; i++)

@@ -78,7 +78,8 @@ struct framing {
 /* Forgets what is unfinished; what has been counted stays. All that is the framing's own begins as zero. */
 void framing_reset(struct framing *f);
 
-/* Bytes that came until now_us. */
+/* Bytes that came until now_us. That there was a silence before them only framing_idle() can say: whoever was
+ * late to read has not heard one. */
 void framing_feed(struct framing *f, uint64_t now_us, const uint8_t *data, size_t len);
 
 /* When to call framing_idle() if nothing comes before; UINT64_MAX: never. */

@@ -204,8 +204,8 @@ static void on_framed(void *arg, uint64_t address, struct bytes packet)
                               false);
 }
 
-/* 0, or -E… when the port is lost. */
-static int read_some(struct serial_link *l)
+/* 0, or -E… when the port is lost: then a tty that says that there is something has nothing. */
+static int read_some(struct serial_link *l, bool may_be_empty)
 {
     uint8_t data[CHUNK];
 
@@ -214,7 +214,7 @@ static int read_some(struct serial_link *l)
         if (count < 0 && (errno == EAGAIN || errno == EINTR))
             return 0;
         if (count <= 0)
-            return i && !count ? 0 : count ? -errno : -EIO;
+            return count ? -errno : i || may_be_empty ? 0 : -EIO;
         framing_feed(&l->framing, clock_boot_us(), data, (size_t)count);
         if ((size_t)count < sizeof(data))
             return 0;
@@ -249,7 +249,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     int err = status < 0 ? -EIO : 0; /* libuv calls a line that was hung up a bad descriptor */
 
     if (!err && events & (UV_READABLE | UV_DISCONNECT))
-        err = read_some(l);
+        err = read_some(l, false);
     if (l->closed || !l->poll)
         return;
     if (!err && events & UV_DISCONNECT)
@@ -273,6 +273,10 @@ static void on_timer(uv_timer_t *timer)
 
     if (!l->poll && clock_boot_us() >= l->reopen_us)
         open_port(l);
+    /* When the loop was late, what seems to be a silence may lie in the tty. */
+    int err = l->poll ? read_some(l, true) : 0;
+    if (err)
+        lose_port(l, err);
     if (l->poll)
         framing_idle(&l->framing, clock_boot_us());
     if (!l->closed && l->wants_room && has_room(l)) {

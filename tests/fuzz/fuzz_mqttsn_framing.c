@@ -39,7 +39,8 @@ static void play(struct framing *f, const uint8_t *data, size_t size)
             now += GAP_US;
         data++, size--;
         piece = piece < size ? piece : size;
-        framing_feed(f, ++now, data, piece);
+        framing_idle(f, ++now);
+        framing_feed(f, now, data, piece);
         data += piece, size -= piece;
         if (f->len > FRAMING_ROOM(f->most))
             abort();

@@ -80,6 +80,7 @@ static void forget(struct line *l)
 static void feed(struct line *l, const uint8_t *data, size_t len)
 {
     l->now_us += 1000;
+    framing_idle(&l->f, l->now_us);
     framing_feed(&l->f, l->now_us, data, len);
 }
 
