@@ -83,14 +83,17 @@ static const struct conf_row rows[] = {
 
 /* ---- a line with its devices ---- */
 
+/* Of the kind that the line has; that others are none has been told. */
 static struct driver_conf conf_of(const struct conf_node *root, const struct conf_node *line)
 {
+    const struct driver *driver = driver_find(conf_string(line, "protocol"));
     size_t count = conf_count(root, "devices");
     struct driver_conf out = {.line = line, .devices = mem_alloc((count + 1) * sizeof *out.devices)};
 
     for (size_t i = 0; i < count; i++) {
         const struct conf_node *d = conf_at(root, "devices", i);
-        if (!strcmp(conf_string(d, "line"), line->name))
+        if (driver && !strcmp(conf_string(d, "line"), line->name) &&
+            !strcmp(conf_string(d, "protocol"), driver->device))
             out.devices[out.device_count++] = d;
     }
     return out;
@@ -185,10 +188,22 @@ static void check_device(struct conf *c, const struct conf_node *device)
     check_device_line(c, device);
 }
 
+/* Not every kind of device has points. */
+static bool has_groups(const struct conf_node *device)
+{
+    const struct conf_row *r = device_kind_rows(conf_string(device, "protocol"));
+
+    while (r && r->name && strcmp(r->name, "groups"))
+        r++;
+    return r && r->name;
+}
+
 static size_t point_count(const struct conf_node *device)
 {
     size_t count = 0;
 
+    if (!has_groups(device))
+        return 0;
     for (size_t i = 0; i < conf_count(device, "groups"); i++)
         count += conf_count(conf_at(device, "groups", i), "points");
     return count;

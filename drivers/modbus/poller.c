@@ -301,11 +301,11 @@ static int raw_read(struct poller *p, const struct asked *a, struct modbus_raw *
 static int raw_send(struct poller *p, const struct asked *a, struct modbus_raw *raw, size_t reply_len)
 {
     const struct plan_block first = {TABLE_HOLDING, 0, 1};
-    int err = p->x.echo_known ? 0 : ask_block(p, a, &first, NULL);
+    int err = p->x.echo_known || raw->numbered ? 0 : ask_block(p, a, &first, NULL);
 
     if (err < 0)
         return err;
-    bool late = err == UNSAFE || late_has(&p->x.late[raw->unit], raw->pdu[0]);
+    bool late = err == UNSAFE || (!raw->numbered && late_has(&p->x.late[raw->unit], raw->pdu[0]));
     if (late)
         p->x.verdict = EXCHANGE_BUSY;
     if (late || (!p->x.echo_known && reply_len)) {
@@ -338,6 +338,7 @@ static int run_raw(struct poller *p)
         raw_note(&p->raws, o->raw, p->x.verdict, now_of(p));
     }
     uint64_t now = now_of(p);
+    o->raw->line_us = (uint32_t)(now - began);
     p->raws.owed_us += now - began + 1; /* what costs no time at all must not go on for ever either */
     polls_ordered(&p->polls, o, now);
     return err;

@@ -32,8 +32,10 @@ struct modbus_raw {
      * again, to be freed. Also when the line ends (ORDER_INTERRUPTED: perhaps it was sent). */
     void (*done)(struct modbus_raw *raw);
     void *arg;
-    bool visitor; /* set by who has the line to himself (drivers/visit.h) */
-    bool writes;  /* set by the line: it may change a register or coil */
+    bool numbered; /* the answer says itself which request it answers: no late one or echo is mistaken for it
+                    */
+    bool visitor;  /* set by who has the line to himself (drivers/visit.h) */
+    bool writes;   /* set by the line: it may change a register or coil */
     /* The result. OK and EXCEPTION: the unit's own answer is in answer. TIMEOUT, CRC: it may have been
      * carried out all the same. BUSY: the line never fell silent, or a late answer to an earlier request of
      * this kind may still come and would look like this one's; like EXPIRED and DOWN: nothing was sent. */
@@ -43,6 +45,7 @@ struct modbus_raw {
     size_t answer_len;
     uint64_t ended_us; /* CLOCK_BOOTTIME: when its last byte came, or when we gave up; 0: nothing was sent */
     uint32_t took_us;  /* OK, EXCEPTION: from our last bit to then */
+    uint32_t line_us;  /* that it took of the line's time, on a serial one */
 };
 
 /* ---- what a request is ---- */

@@ -26,7 +26,8 @@ static const struct conf_row allow_rows[] = {
 
 const struct conf_row sn_line_rows[] = {
     {"port", CONF_STRING, CONF_REQUIRED,
-     .help = "where motes are: \"udp:ADDRESS:PORT\", \"/dev/ttyUSB0\", \"usb:VENDOR:PRODUCT:SERIAL\""},
+     .help = "where motes are: \"udp:ADDRESS:PORT\", \"/dev/ttyUSB0\", \"usb:VENDOR:PRODUCT:SERIAL\", or "
+             "\"line:NAME\": polled on a modbus-rtu line, each a device of this one (docs/serial-motes.md)"},
     {"baud", CONF_INT, .def = "115200", .min = 300, .max = 4000000, .help = "serial: bits a second"},
     {"format", CONF_CHOICE, .def = "8N1", .choices = serial_format_names,
      .help = "serial: data bits, parity, stop bits"},
@@ -37,6 +38,8 @@ const struct conf_row sn_line_rows[] = {
     {"max_packet", CONF_INT, .def = "255", .min = 32, .max = FRAMING_MOST,
      .help = "serial: bytes of the longest packet"},
     {"rs485", CONF_GROUP, .def = "", .rows = rs485_rows, .help = "serial: how the transceiver is switched"},
+    {"share", CONF_INT, .def = "30", .min = 1, .max = 100,
+     .help = "line:NAME: percent of that line's time that the motes may take at most"},
     {"multicast", CONF_STRING, .help = "group by which motes find the gateway, on the port's number"},
     {"interface", CONF_STRING, .min = 1, .max = 15, .help = "network interface of the group"},
     {"gateway_id", CONF_INT, .def = "1", .min = 1, .max = 255, .help = "tells gateways of one place apart"},
@@ -77,8 +80,15 @@ const struct conf_row sn_line_rows[] = {
     {0},
 };
 
-/* Motes make themselves known. */
-const struct conf_row sn_device_rows[] = {{0}};
+/* Only motes that are polled are devices; others make themselves known. */
+const struct conf_row sn_device_rows[] = {
+    {"unit", CONF_INT, CONF_REQUIRED, .min = 1, .max = 247, .help = "its address on the Modbus line"},
+    {"function", CONF_INT, .def = "65", .min = 65, .max = 110,
+     .help = "the function that carries its packets: 65 to 72 or 100 to 110"},
+    {"every", CONF_DURATION, .def = "1s", .min = 50, .max = 60000,
+     .help = "how often it is polled while it has nothing to say"},
+    {0},
+};
 
 /* ---- what is wrong ---- */
 
@@ -101,6 +111,7 @@ struct link_settings sn_link_settings(const struct conf_node *line)
                               .spec = conf_string(line, "port"),
                               .multicast = conf_string(line, "multicast"),
                               .interface = conf_string(line, "interface"),
+                              .share = (unsigned)conf_int(line, "share"),
                               .serial = {.baud = (uint32_t)conf_int(line, "baud"),
                                          .gap_us = (uint32_t)conf_int(line, "gap") * 1000,
                                          .most = (size_t)conf_int(line, "max_packet"),
@@ -121,11 +132,11 @@ static const struct link_kind *check_port(struct conf *c, const struct conf_node
         return NULL;
     const struct link_kind *kind = link_kind_of(port->s);
     if (!kind) {
-        conf_error(
-            c, port,
-            "motes cannot be reached by \"%s\"; write udp:ADDRESS:PORT, a path such as /dev/ttyUSB0, or "
-            "usb:VENDOR:PRODUCT:SERIAL",
-            port->s);
+        conf_error(c, port,
+                   "motes cannot be reached by \"%s\"; write udp:ADDRESS:PORT, a path such as /dev/ttyUSB0, "
+                   "usb:VENDOR:PRODUCT:SERIAL, or "
+                   "line:NAME",
+                   port->s);
         return NULL;
     }
     if (kind->check(&s, error, sizeof(error))) {
@@ -191,8 +202,97 @@ static void check_allow(struct conf *c, const struct conf_node *line)
     }
 }
 
+/* ---- motes that are polled on another line ---- */
+
+static const struct conf_node *named(const struct conf_node *root, const char *list, const char *name)
+{
+    for (size_t i = 0; i < conf_count(root, list); i++)
+        if (!strcmp(conf_at(root, list, i)->name, name))
+            return conf_at(root, list, i);
+    return NULL;
+}
+
+/* Another device that has the unit: of the line that is shared, or one before this. */
+static const struct conf_node *unit_of_other(const struct conf_node *root, const struct conf_node *device,
+                                             const char *carrier)
+{
+    bool before = true;
+
+    for (size_t i = 0; i < conf_count(root, "devices"); i++) {
+        const struct conf_node *d = conf_at(root, "devices", i);
+        const char *line = conf_string(d, "line");
+        before = before && d != device;
+        bool rival = !strcmp(line, carrier) || (before && !strcmp(line, conf_string(device, "line")));
+        if (rival && conf_get(d, "unit") && conf_int(d, "unit") == conf_int(device, "unit"))
+            return d;
+    }
+    return NULL;
+}
+
+static void check_node(struct conf *c, const struct conf_node *device, const char *carrier)
+{
+    const struct conf_node *unit = conf_get(device, "unit"), *function = conf_get(device, "function");
+    const struct conf_node *other;
+
+    if (function->i > 72 && function->i < 100)
+        conf_error(c, function,
+                   "function %d is not for users to define; choose one of 65 to 72 or 100 to 110",
+                   (int)function->i);
+    if (unit && !unit->blank && (other = unit_of_other(conf_root(c), device, carrier)))
+        conf_error(c, unit, "unit %d is also that of device %s (%s:%d); give each a unit of its own",
+                   (int)unit->i, other->name, other->file, other->line);
+}
+
+static bool is_shared(const struct conf_node *port)
+{
+    return port && !port->blank && !strncmp(port->s, "line:", 5);
+}
+
+static void check_carrier(struct conf *c, const struct driver_conf *line)
+{
+    const struct conf_node *root = conf_root(c), *port = conf_get(line->line, "port");
+    const struct conf_node *carrier = named(root, "lines", port->s + 5);
+
+    if (!carrier || strcmp(conf_string(carrier, "protocol"), "modbus-rtu"))
+        conf_error(c, port, "\"%s\" names no line of protocol modbus-rtu; motes share one of these", port->s);
+    if (!line->device_count)
+        conf_error(c, port,
+                   "a node that is not known cannot be polled; add a device with line = \"%s\", protocol = "
+                   "\"mqtt-sn\" and its unit for each",
+                   line->line->name);
+    for (size_t i = 0; i < conf_count(root, "lines"); i++) {
+        const struct conf_node *other = conf_at(root, "lines", i);
+        const char *its = conf_string(other, "port");
+        if (other == line->line)
+            break;
+        if (its && !strcmp(its, port->s))
+            conf_error(c, port, "line %s has the motes of %s already; make its nodes devices of that line",
+                       other->name, port->s + 5);
+    }
+    for (size_t i = 0; i < line->device_count; i++)
+        check_node(c, line->devices[i], port->s + 5);
+}
+
+struct link_node *sn_nodes(const struct driver_conf *line)
+{
+    struct link_node *out = mem_alloc((line->device_count + 1) * sizeof(*out));
+
+    for (size_t i = 0; i < line->device_count; i++) {
+        const struct conf_node *d = line->devices[i];
+        out[i] = (struct link_node){d->name, (uint8_t)conf_int(d, "unit"), (uint8_t)conf_int(d, "function"),
+                                    (uint64_t)conf_int(d, "every") * 1000};
+    }
+    return out;
+}
+
 void sn_check(struct conf *c, const struct driver_conf *line)
 {
+    if (is_shared(conf_get(line->line, "port")))
+        check_carrier(c, line);
+    else if (line->device_count)
+        conf_error(c, line->devices[0],
+                   "motes on line %s make themselves known; only those on a port \"line:NAME\" are devices",
+                   line->line->name);
     check_prefix(c, line->line, check_port(c, line->line));
     check_predefined(c, line->line);
     check_allow(c, line->line);

@@ -53,6 +53,9 @@ void sn_check(struct conf *c, const struct driver_conf *line);
 /* What a link is opened with; holds as long as the configuration. */
 struct link_settings sn_link_settings(const struct conf_node *line);
 
+/* Of links that poll: the line's devices. Free it; the names are the configuration's. */
+struct link_node *sn_nodes(const struct driver_conf *line);
+
 /* root: begins all topics (struct gateway). */
 struct sn_settings *sn_settings_new(const struct conf_node *line, const char *root);
 void sn_settings_free(struct sn_settings *s);

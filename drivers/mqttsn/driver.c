@@ -78,10 +78,14 @@ static int start(void **out, struct field *f, const struct driver_conf *conf)
 {
     struct sn_line *l = line_new(f, conf);
     const struct sn_settings *s = l->settings;
-    const struct link_settings settings = sn_link_settings(conf->line);
+    struct link_node *nodes = sn_nodes(conf);
+    struct link_settings settings = sn_link_settings(conf->line);
     char why[256];
 
+    settings.nodes = nodes;
+    settings.node_count = conf->device_count;
     int err = link_kind_of(s->port)->open(&l->link, f->gw->loop, &settings, why, sizeof(why));
+    free(nodes);
     if (err) {
         log_error("line %s: %s", s->name, why);
         l->link = NULL;
@@ -188,7 +192,7 @@ static void view(void *line, const struct tap_frame *f, cJSON *into)
 
 const struct driver driver_mqttsn = {
     .name = "mqtt-sn",
-    .device = "",
+    .device = "mqtt-sn",
     .line_rows = sn_line_rows,
     .device_rows = sn_device_rows,
     .check = sn_check,

@@ -211,4 +211,14 @@ static void on_room(void *arg)
     list_for(it, &l->motes) deliver_go_on(list_entry(it, struct mote, in_line));
 }
 
-const struct link_events sn_link_events = {on_packet, on_room};
+static void on_node(void *arg, const char *node, enum device_state state, uint64_t since_us,
+                    const char *reason)
+{
+    struct sn_line *l = arg;
+
+    log_info("line %s: node %s is %s%s%s", l->settings->name, node, device_state_name(state),
+             reason[0] ? ": " : "", reason);
+    field_publish_state(l->field, node, state, since_us, reason);
+}
+
+const struct link_events sn_link_events = {on_packet, on_room, on_node};

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "drivers/field.h"
 #include "drivers/port.h"
 #include "net/address.h"
 
@@ -34,12 +35,22 @@ struct link_serial {
     struct rs485_settings rs485;
 };
 
+/* Of links whose motes are polled: one of them. */
+struct link_node {
+    const char *name;
+    uint8_t unit, function;
+    uint64_t every_us; /* between two polls at most */
+};
+
 struct link_settings {
     const char *name;      /* of the line, for the log */
     const char *spec;      /* its port, the kind's prefix included */
     const char *multicast; /* group that all gateways and motes hear; NULL: none */
     const char *interface; /* of the group; NULL: the system's choice */
     struct link_serial serial;
+    const struct link_node *nodes;
+    size_t node_count;
+    unsigned share; /* percent of the time of the line that polls go over */
 };
 
 struct link_events {
@@ -47,6 +58,9 @@ struct link_events {
     void (*on_packet)(void *arg, const struct link_place *from, struct bytes packet, bool to_all);
     /* send() or shout() said no before: there is room again. */
     void (*on_room)(void *arg);
+    /* A link that polls: a node of its settings is there, or has gone. */
+    void (*on_node)(void *arg, const char *node, enum device_state state, uint64_t since_us,
+                    const char *reason);
 };
 
 struct link {

@@ -16,6 +16,7 @@ test-y += test_mqtt_statements
 test-y += test_mqtt_topics
 test-$(CONFIG_MQTT_SN) += test_mqttsn_packet
 test-$(CONFIG_MQTT_SN) += test_mqttsn_framing
+test-$(and $(CONFIG_MQTT_SN),$(CONFIG_MODBUS_RTU),$(CONFIG_SIM)) += test_mqttsn_bus
 test-y += test_net
 test-y += test_net_lanes
 test-y += test_net_quiet

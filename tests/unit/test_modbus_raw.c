@@ -282,6 +282,14 @@ static void a_unit_that_is_silent_is_no_answer_and_spoils_nothing(void **state)
     raw = ask(&w, 9, "11");
     assert_int_equal(raw.verdict, ORDER_BUSY);
     assert_int_equal(raw.ended_us, 0);
+    /* Unless the answer says which request it answers. */
+    raw = (struct modbus_raw){.numbered = true};
+    s.done = NULL;
+    give(&w, &raw, 9, "11");
+    while (!s.done)
+        field_world_run(&w, w.now_us + 1000);
+    assert_int_equal(raw.verdict, ORDER_TIMEOUT);
+    assert_true(raw.line_us >= 100000);
     field_world_run(&w, w.now_us + 11 * S);
     raw = ask(&w, 9, "11");
     assert_int_equal(raw.verdict, ORDER_TIMEOUT);
