@@ -228,3 +228,25 @@ def test_mistakes_are_told(tmp_path, change, message):
     assert check(tmp_path, text)[0] == 0
     code, said = check(tmp_path, text.replace(*change, 1))
     assert code and message in said, said
+
+
+def test_a_reload_of_either_line_does_no_harm(shared_pair):
+    """The Modbus line begins anew while polls are under way, then the motes' line does, then both go."""
+    s = shared_pair
+    m = mote(s, 20, "m20")
+    topic = m.register("up")
+    text = s.conf_path.read_text()
+    for change in (('every = "200ms"; points', 'every = "300ms"; points'), ("share = 60", "share = 50")):
+        text = text.replace(*change)
+        s.conf_path.write_text(text)
+        s.ask("reload")
+        wait_for(lambda: all(s.node(u)["state"] == "online" for u in UNITS), 60, "the nodes")
+        polls = s.node(20)["polls"]
+        wait_for(lambda polls=polls: s.node(20)["polls"] > polls + 3, 60, "polls")
+    watcher = s.watcher("sn/up", qos=1)
+    m.publish(topic, b"still here", 1)
+    assert received(watcher, 1) == [("sn/up", b"still here")]
+    alone = "\n".join(t for t in text.split("\n") if not t.startswith(("lines =", "devices =")))
+    s.conf_path.write_text(alone)
+    s.ask("reload")
+    assert s.ask("status")["lines"] == []
