@@ -4,6 +4,42 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "codec/mqtt.h"
+
+/* ---- what letters there are ---- */
+
+/* U+0080 to U+009F of Windows-1252; what it does not know stays as it is. */
+static const unsigned short windows[0x20] = {
+    0x20ac, 0x81,   0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
+    0x2039, 0x0152, 0x8d,   0x017d, 0x8f,   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
+    0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0x9d,   0x017e, 0x0178,
+};
+
+void csv_to_utf8(struct bytes text, struct buf *out)
+{
+    if (mqtt_utf8_ok(text)) {
+        buf_append(out, text.data, text.len);
+        return;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned at = text.data[i];
+        if (at >= 0x80 && at < 0xa0)
+            at = windows[at - 0x80];
+        const uint8_t one[] = {(uint8_t)at},
+                      two[] = {(uint8_t)(0xc0 | at >> 6), (uint8_t)(0x80 | (at & 0x3f))},
+                      three[] = {(uint8_t)(0xe0 | at >> 12), (uint8_t)(0x80 | (at >> 6 & 0x3f)),
+                                 (uint8_t)(0x80 | (at & 0x3f))};
+        if (at < 0x80)
+            buf_append(out, one, sizeof one);
+        else if (at < 0x800)
+            buf_append(out, two, sizeof two);
+        else
+            buf_append(out, three, sizeof three);
+    }
+}
+
+/* ---- rows ---- */
+
 static struct bytes without_mark(struct bytes text)
 {
     static const uint8_t mark[] = {0xef, 0xbb, 0xbf};

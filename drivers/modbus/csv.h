@@ -23,6 +23,10 @@ struct csv {
     char field[CSV_FIELDS_MAX][CSV_FIELD_ROOM]; /* without quotes and blanks around them */
 };
 
+/* Appends text to out, as UTF-8: what is none is taken for Windows-1252, which spreadsheets write in Europe.
+ */
+void csv_to_utf8(struct bytes text, struct buf *out);
+
 /* text stays the caller's. */
 void csv_open(struct csv *c, struct bytes text, char separator);
 

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "ctl/command.h"
+#include "drivers/modbus/csv.h"
 #include "drivers/modbus/register_list.h"
 
 enum { FILE_MOST = 16 << 20 };
@@ -196,7 +197,7 @@ static int do_import(const struct options *o, char **words)
 {
     struct request q = {.file = words[0], .settings = {.base = -1, .table = -1}};
     struct list_result r;
-    struct buf text = {0};
+    struct buf file = {0}, text = {0};
     int status = DONE;
 
     (void)o;
@@ -205,16 +206,18 @@ static int do_import(const struct options *o, char **words)
         status = take_word(&q, *w);
     if (status == DONE && q.unit && !q.line)
         status = wrong_use("unit= goes with line=", "");
-    if (status == DONE && !read_file(q.file, &text))
+    if (status == DONE && !read_file(q.file, &file))
         status = REFUSED;
     if (status == DONE) {
         q.settings.with_help = !q.line;
+        csv_to_utf8((struct bytes){file.data, file.len}, &text);
         register_list_read(&r, (struct bytes){text.data, text.len}, &q.settings, q.line ? "    " : "", tell,
                            &q);
         status = put_all(&q, &r);
         buf_free(&r.text);
     }
     buf_free(&text);
+    buf_free(&file);
     return status;
 }
 

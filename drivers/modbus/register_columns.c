@@ -326,3 +326,44 @@ bool list_type(const char *text, unsigned words, struct list_type *out)
         return pick(counts, bits_of(word), words, out);
     return is_signed(word) && pick(whole, bits_of(word), words, out);
 }
+
+/* ---- names ---- */
+
+/* What stands for a letter with a mark, as U+00C0 to U+00FF are in UTF-8: 0xc3 and this one's index. */
+static const char *const latin[0x40] = {
+    "a", "a", "a", "a", "ae", "a", "ae", "c", "e", "e", "e", "e", "i",  "i", "i",  "i",  /* À to Ï */
+    "d", "n", "o", "o", "o",  "o", "oe", "",  "o", "u", "u", "u", "ue", "y", "th", "ss", /* Ð to ß */
+    "a", "a", "a", "a", "ae", "a", "ae", "c", "e", "e", "e", "e", "i",  "i", "i",  "i",  /* à to ï */
+    "d", "n", "o", "o", "o",  "o", "oe", "",  "o", "u", "u", "u", "ue", "y", "th", "y",  /* ð to ÿ */
+};
+
+/* The letters that a name has for the character at text, "" when it separates words. */
+static const char *letters_of(const char *text, char room[2])
+{
+    unsigned char at = (unsigned char)text[0], next = (unsigned char)text[1];
+
+    if (at == 0xc3 && next >= 0x80 && next <= 0xbf)
+        return latin[next - 0x80];
+    room[0] = at < 0x80 && isalnum(at) ? (char)tolower(at) : 0;
+    room[1] = 0;
+    return room;
+}
+
+void list_name(char *out, size_t most, const char *text)
+{
+    size_t at = 0;
+    bool gap = false;
+
+    for (char room[2]; *text; text += (unsigned char)*text == 0xc3 && text[1] ? 2 : 1) {
+        const char *letters = letters_of(text, room);
+        size_t len = strlen(letters);
+        if (at + len + gap > most)
+            break;
+        if (len && gap && at)
+            out[at++] = '_';
+        gap = !len;
+        memcpy(out + at, letters, len);
+        at += len;
+    }
+    out[at] = 0;
+}

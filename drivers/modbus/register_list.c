@@ -23,6 +23,7 @@ struct row {
     long address;
     int bit;      /* -1: none */
     bool decimal; /* the address was no hexadecimal one */
+    bool five;    /* and had five or six digits, as in 00001 */
     unsigned words;
     struct list_type type;
     const char *order;
@@ -127,13 +128,16 @@ static bool read_address(struct reader *r, struct row *row)
 {
     const char *text = cell(r, COLUMN_ADDRESS), *bit = cell(r, COLUMN_BIT);
     const char *rest = read_integer(text, r->hex, &row->address, &row->decimal);
+    size_t digits = strspn(text, "0123456789");
     long last;
     bool same;
 
+    row->five = digits == 5 || digits == 6;
+
     if (rest && (*rest == '.' || *rest == ':') && isdigit((unsigned char)rest[1])) {
-        const char *digits = rest + 1;
-        rest = digits + strspn(digits, "0123456789");
-        row->bit = rest - digits > 2 ? 99 : atoi(digits);
+        const char *number = rest + 1;
+        rest = number + strspn(number, "0123456789");
+        row->bit = rest - number > 2 ? 99 : atoi(number);
     } else if (rest && *rest) {
         rest += strspn(rest, " ");
         rest += *rest == '-' || *rest == '~' ? 1 : strncmp(rest, "..", 2) ? 0 : 2;
@@ -281,24 +285,6 @@ static void copy_text(char *out, size_t size, const char *text)
     out[at] = 0;
 }
 
-/* "Phase 1 - voltage (V)" becomes phase_1_voltage_v. */
-static void make_name(char *out, const char *text)
-{
-    size_t at = 0;
-    bool gap = false;
-
-    for (; *text && at < NAME_MOST; text++)
-        if (isalnum((unsigned char)*text) && (unsigned char)*text < 0x80) {
-            if (gap && at && at + 1 < NAME_MOST)
-                out[at++] = '_';
-            gap = false;
-            out[at++] = (char)tolower((unsigned char)*text);
-        } else {
-            gap = true;
-        }
-    out[at] = 0;
-}
-
 /* As UCUM has it, where lists usually have something else. */
 static const char *usual_unit(const char *text)
 {
@@ -385,7 +371,7 @@ static bool read_row(struct reader *r, struct row *row)
         tell(r, row->line, "%s", r->csv.wrong);
         return false;
     }
-    make_name(row->name, cell(r, COLUMN_NAME));
+    list_name(row->name, NAME_MOST, cell(r, COLUMN_NAME));
     if (!row->name[0]) {
         tell(r, row->line, "it has no name with letters or digits");
         return false;
@@ -421,21 +407,34 @@ static bool looks_numbered(const struct row *row)
     return row->decimal && ((a >= 30001 && a <= 49999) || (a >= 300001 && a <= 465536));
 }
 
+/* 00001 and 10001 are coils and discrete inputs, where others look so. */
+static bool may_be_numbered(const struct row *row)
+{
+    long a = row->address;
+
+    return looks_numbered(row) || (row->decimal && row->five &&
+                                   ((a >= 1 && a <= 19999 && a != 10000) || (a >= 100001 && a <= 165536)));
+}
+
 /* All of them, or none that could be meant so. */
 static bool judge_numbers(struct reader *r, enum list_numbers *out)
 {
-    size_t like = 0;
+    size_t like = 0, may_be = 0;
+    long example = 0;
 
-    for (size_t i = 0; i < r->count; i++)
-        like += looks_numbered(&r->rows[i]);
+    for (size_t i = 0; i < r->count; i++) {
+        may_be += may_be_numbered(&r->rows[i]);
+        if (looks_numbered(&r->rows[i]) && !like++)
+            example = r->rows[i].address;
+    }
     *out = r->s->numbers ? r->s->numbers : NUMBERS_PLAIN;
-    if (r->s->numbers || like < r->count || !r->count)
+    if (r->s->numbers || may_be < r->count || !like)
         return true;
     tell(r, 0,
          "addresses such as %ld can be meant in two ways: say numbers=40001 if their first digit names the "
          "table "
          "and the rest counts from 1, or numbers=plain if they go over the wire as they are",
-         r->rows[0].address);
+         example);
     return false;
 }
 

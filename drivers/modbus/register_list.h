@@ -66,6 +66,10 @@ enum list_column {
 enum list_column list_column_of(const char *title, bool *hex);
 const char *list_column_name(enum list_column c);
 
+/* "Phase 1 - voltage (V)" becomes phase_1_voltage_v, "Rücklauf" ruecklauf; out has room for most and a zero.
+ */
+void list_name(char *out, size_t most, const char *text);
+
 /* Each: false when the text is no such thing. */
 bool list_number(const char *text, double *out); /* 0.1, 0,1, 1/10, x0.1, 1e-1 */
 bool list_table(const char *text, int *out);     /* "holding", "4x", "FC 3", "03/06" */

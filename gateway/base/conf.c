@@ -196,6 +196,11 @@ const struct conf_node *conf_root(const struct conf *c)
     return c->root;
 }
 
+bool conf_broken(const struct conf *c)
+{
+    return c->broken;
+}
+
 size_t conf_errors(const struct conf *c)
 {
     return c->error_count;

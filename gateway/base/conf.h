@@ -100,6 +100,9 @@ void conf_warn(struct conf *c, const struct conf_node *at, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 size_t conf_errors(const struct conf *c);
+
+/* A file could not be parsed: what seems to be missing may stand there. */
+bool conf_broken(const struct conf *c);
 /* Prints mistakes, then warnings, in the order of file and line. */
 void conf_report(const struct conf *c, FILE *out);
 /* The mistakes through emit, one line each, without the line end. */

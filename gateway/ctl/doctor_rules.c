@@ -205,8 +205,8 @@ static void judge_load(struct doctor *d)
     else if (load > 1.5 * planned + 0.05)
         say(d, DOCTOR_WARN,
             "Slow units, timeouts or repeated reads take the difference: see the other findings, and the "
-            "turnaround of "
-            "devices in `status`.",
+            "answer times "
+            "in `sluicectl top`.",
             "the line is busier (%.0f %%) than planned (%.0f %%)", load * 100, planned * 100);
     if (overruns > 0)
         say(d, DOCTOR_WARN, "Poll less often, read less, or make the line faster.",

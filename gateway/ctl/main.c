@@ -25,8 +25,29 @@ int wrong_use(const char *what, const char *which)
     return WRONG_USE;
 }
 
-/* The socket's path by the configuration, whose other mistakes are not ours; NULL when it cannot be read. */
-static char *path_by_config(const char *file)
+static void tell_mistake(void *arg, bool is_error, const char *text)
+{
+    (void)arg;
+    if (is_error)
+        fprintf(stderr, "%s\n", text);
+}
+
+/* Where a named file cannot be parsed, its socket is not known; of the usual one the service knows better. */
+static char *path_by_broken(const struct options *o, const struct conf *conf)
+{
+    if (!o->config)
+        return mem_strdup(DEFAULT_SOCKET);
+    conf_each_report(conf, tell_mistake, NULL);
+    fprintf(stderr,
+            "sluicectl: so %s does not tell where the daemon listens; name its socket with -s until it is "
+            "mended\n",
+            o->config);
+    return NULL;
+}
+
+/* The socket's path by the configuration, whose other mistakes are not ours; NULL, which has been told, when
+ * it cannot be had. */
+static char *path_by_config(const struct options *o, const char *file)
 {
     static const struct conf_row state_rows[] = {
         {.name = "state_dir", .type = CONF_PATH, .def = DEFAULT_STATE_DIR},
@@ -34,27 +55,24 @@ static char *path_by_config(const char *file)
     };
     const struct conf_row *const tables[] = {state_rows, control_rows};
 
-    if (access(file, R_OK))
+    if (access(file, R_OK)) {
+        if (!o->config)
+            return mem_strdup(DEFAULT_SOCKET);
+        fprintf(stderr, "sluicectl: ");
+        perror(file);
         return NULL;
+    }
     struct conf *conf = conf_load(file, tables, ARRAY_SIZE(tables), NULL);
-    char *path = control_path(conf);
+    char *path = conf_broken(conf) ? path_by_broken(o, conf) : control_path(conf);
     conf_free(conf);
     return path;
 }
 
 char *socket_path(const struct options *o)
 {
-    char *path = NULL;
-
     if (o->socket)
         return mem_strdup(o->socket);
-    path = path_by_config(o->config ? o->config : DEFAULT_CONFIG);
-    if (!path && o->config) {
-        fprintf(stderr, "sluicectl: ");
-        perror(o->config);
-        return NULL;
-    }
-    return path ? path : mem_strdup(DEFAULT_SOCKET);
+    return path_by_config(o, o->config ? o->config : DEFAULT_CONFIG);
 }
 
 static cJSON *ask_daemon(const struct options *o, const char *what, const char *member, const char *value)
@@ -303,10 +321,12 @@ static bool is_number(const char *word)
     return word[0] == '-' && (word[1] == '.' || (word[1] >= '0' && word[1] <= '9'));
 }
 
+/* Stands behind the options; that an option takes it for its value shows that it has none. */
+static char options_end[] = "--";
+
 /* "-42" is a value, not an option: such words go to the end, in their order, behind "--". */
 static char **sort_arguments(int argc, char **argv)
 {
-    static char end[] = "--";
     static char **out; /* until the end */
     int n = 0, options = 0;
 
@@ -316,7 +336,7 @@ static char **sort_arguments(int argc, char **argv)
     for (int i = 0; i < options; i++)
         if (!is_number(argv[i]))
             out[n++] = argv[i];
-    out[n++] = end;
+    out[n++] = options_end;
     for (int i = 0; i < options; i++)
         if (is_number(argv[i]))
             out[n++] = argv[i];
@@ -333,6 +353,8 @@ int main(int argc, char **argv)
     while (argv[argc])
         argc++;
     for (int c, id = 0; (c = getopt_long(argc, argv, "c:s:jhV", option_names, &id)) != -1;) {
+        if (optarg && optarg == options_end)
+            return wrong_use("a value is missing behind ", argv[optind - 2]);
         switch (c) {
         case 0:
             if (take_option(&o, (enum option_id)id, optarg))

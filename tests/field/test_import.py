@@ -76,6 +76,18 @@ def test_a_german_list_as_a_spreadsheet_writes_it(tmp_path):
     assert 'base = 1;\norder = "CDAB";\n' in out and 'every = "2s"' in out
 
 
+def test_a_list_in_windows_letters(tmp_path):
+    """Spreadsheets in Europe write Windows-1252 unless they are told otherwise: its units and names are those of the same list in UTF-8."""
+    text = "Adresse;Bezeichnung;Einheit;Beschreibung\r\n1;Rücklauftemperatur;°C;5 – 90 °C\r\n2;Größe Übergang;m³;€\r\n3;Débit d'eau;µS;±5\r\n"
+    code, out, err = imported(tmp_path, text)
+    assert (code, err) == (0, "3 points of 3 rows\n")
+    assert points(out) == [
+        'name = "ruecklauftemperatur"; at = "holding:1"; type = "uint16"; unit = "Cel"; help = "5 – 90 °C";',
+        'name = "groesse_uebergang"; at = "holding:2"; type = "uint16"; unit = "m³"; help = "€";',
+        'name = "debit_d_eau"; at = "holding:3"; type = "uint16"; unit = "µS"; help = "±5";']
+    assert imported(tmp_path, text, encoding="cp1252") == (code, out, err)
+
+
 def test_a_separator_is_what_makes_titles(tmp_path):
     got, _ = check_both(tmp_path, "Made; by; nobody; in; particular\nAddress,Name,Description\n1,a,one; two; three; four; five\n")
     assert got == ['name = "a"; at = "holding:1"; type = "uint16"; help = "one; two; three; four; five";']
@@ -92,6 +104,12 @@ def test_numbers_as_40001(tmp_path):
     assert got[1].startswith('name = "hours"; at = "input:12"; type = "uint32";')
     got, _ = check_both(tmp_path, text, "numbers=plain", "table=input")
     assert [re.search('at = "(.*?)"', p)[1] for p in got] == ["input:40001", "input:30012"]
+    # Coils and discrete inputs among them make it no less doubtful.
+    mixed = "Register;Name;Type\n00001;Pump;BOOL\n10001;Fault;BOOL\n40001;Phase A;INT16\n"
+    code, out, err = imported(tmp_path, mixed)
+    assert code == 1 and not out and "addresses such as 40001 can be meant in two ways: say numbers=40001" in err
+    got, _ = check_both(tmp_path, mixed, "numbers=40001")
+    assert [re.search('at = "(.*?)"', p)[1] for p in got] == ["coil:1", "discrete:1", "holding:1"]
     # Janitza's and others' are addresses however many digits they have.
     assert "holding:19000" in check_both(tmp_path, "address,name,type\n19000,u,float\n")[0][0]
 

@@ -267,7 +267,16 @@ def test_what_is_wrong_is_told_and_nothing_happens(tmp_path, ending):
             (["trace", "a", "--device", "bolier"], 1, "no device bolier on line a; there is boiler (unit 1)"),
             (["trace", "a", "--pcap", "/nowhere/x"], 1, "No such file"), (["trace", "a", "--for", "1s"], 2, "no option --for"),
             (["sniff", "a", "--for", "5"], 2, "as in"), (["sniff", "a", "--for", "2h"], 2, "as in"), (["sniff", "b"], 1, "no line b"),
+            (["trace", "a", "--pcap"], 2, "a value is missing behind --pcap"), (["trace", "a", "--count"], 2, "a value is missing behind --count"),
             (["top"], 2, "needs a terminal"), (["status", "--hex"], 2, "no option --hex")):
         got, out, err = ctl(daemon, *args)
         assert got == code and said in err and not out, (args, got, out, err)
     assert "polled again" not in daemon.log()
+
+
+def test_a_file_that_cannot_be_parsed_is_told_and_not_that_no_daemon_runs(tmp_path):
+    broken = tmp_path / "broken.conf"
+    broken.write_text('site = "a";\nstate_dir = ;\n')
+    done = subprocess.run([SLUICECTL, "-c", broken, "reload"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 3 and f"{broken}:2: syntax error" in done.stderr and "name its socket with -s" in done.stderr, done
+    assert "does not run" not in done.stderr
