@@ -149,8 +149,9 @@ static char *not_found(const char *path, const char *name)
     if (near)
         text = mem_format("there is no profile %s; did you mean %s?", name, near);
     else
-        text = mem_format("there is no profile %s in %s; sluicectl profile list tells those that there are",
-                          name, path);
+        text = mem_format(
+            "there is no profile %s in %s (profile_path); sluicectl profile list tells those that there are",
+            name, path);
     for (size_t i = 0; i < count; i++)
         free(all[i]);
     free(all);

@@ -351,10 +351,41 @@ static char *put_line(const struct sim_profiles *s, struct buf *out)
     return wrong;
 }
 
+static bool has_parameter(const struct sim_profiles *s, const struct sim_unit *u, const char *name)
+{
+    char *wrong = NULL;
+    struct profile *p = profile_open(s->path, u->profile, &wrong);
+    bool has = false;
+
+    for (size_t i = 0; p && i < p->parameter_count; i++)
+        has |= !strcmp(p->parameters[i].name, name);
+    profile_free(p);
+    free(wrong);
+    return has;
+}
+
+/* A parameter is of one kind of unit at least. */
+static char *check_parameters(const struct sim_profiles *s)
+{
+    for (size_t i = 0; i < s->with_count; i++) {
+        bool has = false;
+        for (size_t u = 0; u < s->unit_count && !has; u++)
+            has = has_parameter(s, &s->units[u], s->with[i].name);
+        if (!has)
+            return mem_format(
+                "no profile here has a parameter %s; sluicectl profile show NAME tells those that "
+                "there are",
+                s->with[i].name);
+    }
+    return NULL;
+}
+
 char *sim_profile_line(const struct sim_profiles *s, struct buf *out)
 {
     char *wrong = put_line(s, out);
 
+    if (!wrong)
+        wrong = check_parameters(s);
     buf_printf(out, "stations = (");
     for (size_t i = 0; i < s->unit_count && !wrong; i++)
         wrong = put_unit(s, &s->units[i], i ? "," : "", out);

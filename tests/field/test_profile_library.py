@@ -166,3 +166,12 @@ def test_the_simulator_tells_what_it_cannot_play(tmp_path):
     for args in (("--unit", "1"), ("--profile", "date", "--unit", "248"), ("--profile", "date", "--unit", "1", "--profile", "at"), ("x", "--profile", "at"),
                  ("--profile", "at", "--with", "a"), ("--print", "x")):
         assert "usage: sluice-sim" in say(*args), args
+
+
+def test_a_parameter_that_no_unit_has_is_told():
+    run = lambda *more: subprocess.run([SIM, "--profiles", LIBRARY, "--profile", "eastron-sdm630", *more, "--print"],  # noqa: E731
+                                       capture_output=True, text=True, timeout=20)
+    wrong = run("--with", "phses=1")
+    assert wrong.returncode and not wrong.stdout and "no profile here has a parameter phses" in wrong.stderr, wrong
+    right = run("--profile", "eastron-sdm120", "--unit", "2", "--with", "phases=1")
+    assert right.returncode == 0 and "stations = (" in right.stdout, right
