@@ -133,6 +133,17 @@ static int next_row(struct sqlite_db *db, int64_t *key)
     return *key > last ? SQLITE_OK : SQLITE_CORRUPT;
 }
 
+/* What is put from now on must not lie where a row is that could not be read. */
+static int skip_unread(struct sqlite_db *db, struct store_loaded *into)
+{
+    int rc;
+    uint64_t end = (uint64_t)db_number(db, LEDGER_END, &rc);
+
+    if (end > into->ledger_end)
+        into->ledger_end = end;
+    return rc;
+}
+
 int ledger_load(struct sqlite_db *db, const struct store_visitor *visitor, struct store_loaded *into)
 {
     const struct reading r = {visitor, into};
@@ -142,10 +153,12 @@ int ledger_load(struct sqlite_db *db, const struct store_visitor *visitor, struc
     into->ledger_end = 1;
     while (!(rc = next_row(db, &key)) && !(rc = load_row(db, &r, key)))
         ;
+    if (rc == SQLITE_DONE)
+        rc = skip_unread(db, into);
     if (into->damaged)
         log_error("store: %llu records of retained messages are damaged; they are left out",
                   (unsigned long long)into->damaged);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc;
 }
 
 /* --- what schema 1 had --- */

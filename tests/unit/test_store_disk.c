@@ -347,6 +347,56 @@ static void damaged_records_are_left_out_and_counted(void **state)
     assert_non_null(strstr((char *)f->loaded.data, "ledger 'four' 0\n"));
 }
 
+/* The pointers of overflow pages full of c lead nowhere. */
+static void break_row(const struct fixture *f, int c)
+{
+    char *path = fix_path(f, "sluice.db");
+    uint8_t page[1024], full[1020];
+    FILE *file = fopen(path, "r+");
+    bool found = false;
+
+    assert_non_null(file);
+    memset(full, c, sizeof(full));
+    while (fread(page, sizeof(page), 1, file) == 1) {
+        if (memcmp(page + 4, full, sizeof(full)) != 0)
+            continue;
+        found = true;
+        fseek(file, -(long)sizeof(page), SEEK_CUR);
+        fwrite("\x7f\xff\xff\xff", 4, 1, file);
+        fseek(file, (long)sizeof(full), SEEK_CUR);
+    }
+    assert_true(found);
+    fclose(file);
+    free(path);
+}
+
+/* What is put afterwards must not take its place: it would be refused, or taken for what an earlier try has
+ * done. */
+static void a_last_row_that_cannot_be_read_keeps_its_place(void **state)
+{
+    struct fixture *f = *state;
+    char text[5001] = "";
+    struct store_stats stats;
+
+    store_ledger_put(f->s, bytes_of("one"), NULL, 0);
+    fix_settle(f);
+    memset(text, 'a', sizeof(text) - 1);
+    store_ledger_put(f->s, bytes_of(text), NULL, 0);
+    fix_close(f);
+    change_file(f, "PRAGMA wal_checkpoint(TRUNCATE)");
+    break_row(f, 'a');
+    assert_int_equal(fix_open(f, false), 0);
+    assert_string_equal(f->loaded.data, "ledger 'one' 0\n");
+    store_get_stats(f->s, &stats);
+    assert_int_equal(stats.damaged, 1);
+    assert_int_equal(store_ledger_put(f->s, bytes_of("two"), NULL, 0), 8 + 5004);
+    fix_settle(f);
+    store_get_stats(f->s, &stats);
+    assert_int_equal(stats.failures, 0);
+    fix_close(f);
+    assert_int_equal(fix_ask(f, "SELECT count(*) FROM ledger WHERE id = 5012"), 1);
+}
+
 /* --- backup --- */
 
 static void on_backup(void *arg, int err)
@@ -406,6 +456,7 @@ int main(void)
         OPEN(bodies_are_counted_across_restarts),
         OPEN(a_batch_of_records_takes_few_rows),
         OPEN(damaged_records_are_left_out_and_counted),
+        OPEN(a_last_row_that_cannot_be_read_keeps_its_place),
         OPEN(a_backup_is_a_store),
     };
 
