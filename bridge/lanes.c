@@ -65,13 +65,18 @@ static void subscribe(struct session *s, const struct session *other, const char
     session_subscribe(s, bytes_of(filter), &o);
 }
 
+static bool is_urgent(const struct lanes *l, const struct rule *r)
+{
+    return l->urgent && r->lane == RULE_URGENT;
+}
+
 static void subscribe_rules(const struct lanes *l, const struct remap *rules)
 {
     const struct rule *alarms = remap_alarms(rules);
 
     for (size_t i = 0; i < rules->out_count; i++) {
         const struct rule *r = &rules->out[i];
-        bool urgent = l->urgent && r->lane == RULE_URGENT;
+        bool urgent = is_urgent(l, r);
         subscribe(urgent ? l->urgent : l->normal, urgent ? l->normal : l->urgent, r->match, r, true);
     }
     if (alarms && l->urgent)
@@ -84,8 +89,7 @@ static bool is_wanted(const struct lanes *l, const struct session *s, const stru
     bool urgent = s == l->urgent;
 
     for (size_t i = 0; i < rules->out_count; i++)
-        if ((rules->out[i].lane == RULE_URGENT) == urgent &&
-            bytes_equal(bytes_of(rules->out[i].match), filter))
+        if (is_urgent(l, &rules->out[i]) == urgent && bytes_equal(bytes_of(rules->out[i].match), filter))
             return true;
     return urgent && remap_alarms(rules) && bytes_equal(bytes_of(rules->alarms), filter);
 }

@@ -63,10 +63,10 @@ class Site(Sluiced):
     def text(bridges):
         return "bridges = (\n" + ",\n".join(bridges) + "\n);\n"
 
-    def change(self, *bridges):
+    def change(self, *bridges, conf=""):
         """Reloads with other bridges; returns when they are in force (or refused)."""
         done = self.log().count("configuration: ")
-        self.configure(self.text(bridges))
+        self.configure(self.text(bridges) + conf)
         self.reload()
         wait_for(lambda: self.log().count("configuration: ") > done, what="the reload")
 

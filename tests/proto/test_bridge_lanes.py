@@ -184,6 +184,23 @@ def test_the_option_comes_and_goes_with_a_backlog(tmp_path, cleanup, link, far):
     assert list(lanes_of(site)) == ["normal"]  # empty, and no rule wants it
 
 
+def test_no_session_for_what_is_urgent(tmp_path, cleanup, link, far):
+    """Then it waits with the rest, as the log says, and goes out."""
+    rules = 'out = ( { match = "s/hot"; qos = 1; lane = "%s"; } );'
+    limit = "limits = { sessions = 3; };\n"
+    site = cleanup(Site(tmp_path / "site", bridge(link.port, rules % "normal"), conf=limit).start())
+    near = cleanup(Client(site.port))
+    online(site)
+    near.publish("s/hot", "1")
+    far.wait(1, topic="s/hot")
+    site.change(bridge(link.port, rules % "urgent"), conf=limit)
+    wait_for(lambda: "waits with the rest" in site.log(), what="the error")
+    online(site)
+    near.publish("s/hot", "2")
+    far.wait(2, topic="s/hot")
+    assert list(lanes_of(site)) == ["normal"]
+
+
 def test_a_retained_value_does_not_come_again_when_its_rule_changes_lanes(tmp_path, cleanup, link, far):
     rules = 'out = ( { match = "s/#"; qos = 1; %s } );'
     site = start(tmp_path, cleanup, bridge(link.port, rules % ""))
