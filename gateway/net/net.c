@@ -113,7 +113,7 @@ void net_flush(struct net *n, uint64_t committed)
         c->dirty = false;
         conn_flush(c);
     }
-    list_for(it, &n->flushers)
+    list_for_safe(it, &n->flushers)
     {
         struct net_flusher *f = list_entry(it, struct net_flusher, link);
         f->flush(f, committed);
