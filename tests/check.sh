@@ -32,7 +32,7 @@ step "lint" $make lint
 step "page of conformance" /usr/bin/python3 tests/lint/conformance.py --page
 step "unit tests, ASan and UBSan" $make SAN=asan unit
 step "unit tests, TSan" $make SAN=tsan unit
-step "fuzzing" $make SECONDS_EACH=10 fuzz
+step "fuzzing" $make SECONDS_EACH=5 fuzz
 step "first configuration" build/sluiced --check rootfs/overlay/etc/sluice/sluice.conf
 suite proto
 suite clients
