@@ -55,13 +55,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         part = part < left ? part : left;
         if (now > 1000000)
             done += take(&s, now, line + done);
-        if (part > sniff_room(&s))
-            abort();
         memcpy(line + len, data + at, part);
-        sniff_feed(&s, data + at, part, now);
         len += part;
-        at += part;
-        done += take(&s, 0, line + done);
+        for (size_t fed; part; at += fed, part -= fed) {
+            size_t room = sniff_room(&s);
+            if (!room)
+                abort();
+            fed = part < room ? part : room;
+            sniff_feed(&s, data + at, fed, now);
+            done += take(&s, 0, line + done);
+        }
     }
     done += take(&s, UINT64_MAX, line + done);
     if (done != len)

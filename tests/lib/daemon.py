@@ -15,10 +15,18 @@ SLUICECTL = BUILD / "sluicectl"
 SIM = BUILD / "sluice-sim"
 
 
+given_ports = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Free now, and given to nobody else of this run: what asks for two gets two."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in given_ports:
+            given_ports.add(port)
+            return port
 
 
 def wait_for(condition, seconds=20, what="condition"):
