@@ -457,24 +457,11 @@ static int open_link(struct link **out, uv_loop_t *loop, const struct link_setti
     return 0;
 }
 
-const struct link_kind link_tty = {.prefix = "/",
-                                   .what = "a path such as /dev/ttyUSB0",
-                                   .check = check,
-                                   .is_local = is_local,
-                                   .open = open_link,
-                                   .send = send_packet,
-                                   .shout = shout,
-                                   .airtime_us = airtime_us,
-                                   .status = status,
-                                   .close = close_link};
+#define SERIAL_LINK(begins, words)                                                                           \
+    {                                                                                                        \
+        .prefix = begins, .what = words, .check = check, .is_local = is_local, .open = open_link,            \
+        .send = send_packet, .shout = shout, .airtime_us = airtime_us, .status = status, .close = close_link \
+    }
 
-const struct link_kind link_usb = {.prefix = "usb:",
-                                   .what = "usb:VENDOR:PRODUCT:SERIAL",
-                                   .check = check,
-                                   .is_local = is_local,
-                                   .open = open_link,
-                                   .send = send_packet,
-                                   .shout = shout,
-                                   .airtime_us = airtime_us,
-                                   .status = status,
-                                   .close = close_link};
+const struct link_kind link_tty = SERIAL_LINK("/", "a path such as /dev/ttyUSB0");
+const struct link_kind link_usb = SERIAL_LINK("usb:", "usb:VENDOR:PRODUCT:SERIAL");

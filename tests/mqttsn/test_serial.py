@@ -14,6 +14,7 @@ from mqttsn import NOT_SUPPORTED, encode
 from relay import Relay
 from sn_site import Site
 from sn_tty import TtyMote, Wire
+from test_flows import received
 
 FRAMINGS = ["plain", "slip-crc", "xbee", "xbee-escaped"]
 RADIO = 0x0013A20040520000
@@ -65,17 +66,6 @@ def serial(tmp_path):
         if s.wire:
             s.wire.close()
         assert "ERROR: AddressSanitizer" not in s.log() and "runtime error" not in s.log(), s.log()
-
-
-def received(client):
-    p = client.expect(raw.PUBLISH)
-    if p.qos == 1:
-        client.send(raw.ack(raw.PUBACK, p.pid))
-    elif p.qos == 2:
-        client.send(raw.ack(raw.PUBREC, p.pid))
-        client.expect(raw.PUBREL)
-        client.send(raw.ack(raw.PUBCOMP, p.pid))
-    return p
 
 
 def publish(client, topic, data, qos=1):

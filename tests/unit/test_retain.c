@@ -110,17 +110,6 @@ static void the_last_word_counts_while_the_ledger_goes_round(void **state)
     assert_true(fix_ask(f, "SELECT min(id) FROM ledger") > 1000000);
 }
 
-static void run_sql(const struct fixture *f, const char *sql)
-{
-    char *path = fix_path(f, "sluice.db");
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-    free(path);
-}
-
 /* A record: format, flags, QoS, start, expiry, born, born of that run, encoder, topic, properties, payload.
  */
 
@@ -132,18 +121,18 @@ static void what_schema_1_kept_is_taken_over(void **state)
     set(1, 4); /* makes the tables */
     set(1, 0);
     unload(f);
-    run_sql(f,
-            "DROP TABLE ledger;"
-            "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER)"
-            " WITHOUT ROWID;"
-            "INSERT INTO retained VALUES('plant/5', x'0103010000000700000000"
-            "00065BFEDA25E0000000000000000005000007706C616E742F350000000061626364', NULL, NULL);"
-            "INSERT INTO retained VALUES('plant/6', x'0101010000000700000000"
-            "00065BFEDA25E0000000000000000005000007706C616E742F3600000000', 3, 70000);"
-            "INSERT INTO body VALUES(3, 1, 70000);"
-            "INSERT INTO piece VALUES(3 << 16, zeroblob(65536));"
-            "INSERT INTO piece VALUES(3 << 16 | 1, zeroblob(70000 - 65536));"
-            "PRAGMA user_version = 1");
+    fix_change(
+        f, "DROP TABLE ledger;"
+           "CREATE TABLE retained(topic TEXT PRIMARY KEY, record BLOB NOT NULL, body INTEGER, size INTEGER)"
+           " WITHOUT ROWID;"
+           "INSERT INTO retained VALUES('plant/5', x'0103010000000700000000"
+           "00065BFEDA25E0000000000000000005000007706C616E742F350000000061626364', NULL, NULL);"
+           "INSERT INTO retained VALUES('plant/6', x'0101010000000700000000"
+           "00065BFEDA25E0000000000000000005000007706C616E742F3600000000', 3, 70000);"
+           "INSERT INTO body VALUES(3, 1, 70000);"
+           "INSERT INTO piece VALUES(3 << 16, zeroblob(65536));"
+           "INSERT INTO piece VALUES(3 << 16 | 1, zeroblob(70000 - 65536));"
+           "PRAGMA user_version = 1");
     for (int start = 0; start < 2; start++) {
         uint64_t place = 0, second = 0;
         uint32_t steps = 10;
@@ -176,8 +165,8 @@ static void damage_costs_no_more_than_its_record(void **state)
         fix_settle(f);
     }
     unload(f);
-    run_sql(f, "UPDATE ledger SET data = x'00000003ffffff' WHERE id = (SELECT min(id) FROM ledger);"
-               "DELETE FROM piece");
+    fix_change(f, "UPDATE ledger SET data = x'00000003ffffff' WHERE id = (SELECT min(id) FROM ledger);"
+                  "DELETE FROM piece");
     load(f);
     store_get_stats(f->s, &stats);
     assert_int_equal(stats.damaged, 1);

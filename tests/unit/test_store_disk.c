@@ -306,17 +306,6 @@ static void a_batch_of_records_takes_few_rows(void **state)
     assert_int_equal(fix_ask(f, "SELECT count(*) FROM ledger"), 1);
 }
 
-static void change_file(const struct fixture *f, const char *sql)
-{
-    char *path = fix_path(f, "sluice.db");
-    sqlite3 *db;
-
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-    free(path);
-}
-
 static void damaged_records_are_left_out_and_counted(void **state)
 {
     struct fixture *f = *state;
@@ -329,15 +318,15 @@ static void damaged_records_are_left_out_and_counted(void **state)
     store_ledger_put(f->s, bytes_of("three"), NULL, 0);
     fix_close(f);
     assert_int_equal(fix_ask(f, "SELECT count(*) FROM ledger"), 3);
-    change_file(f, "UPDATE ledger SET data = x'7fffffff414141' WHERE id = 8");
+    fix_change(f, "UPDATE ledger SET data = x'7fffffff414141' WHERE id = 8");
     assert_int_equal(fix_open(f, false), 0);
     assert_string_equal(f->loaded.data, "ledger 'one' 0\nledger 'three' 0\n");
     store_get_stats(f->s, &stats);
     assert_int_equal(stats.damaged, 1);
     fix_close(f);
     /* A row that overlaps the next one, and a body without a number. */
-    change_file(f, "UPDATE ledger SET data = x'0000000341414100000003424242' WHERE id = 8;"
-                   "INSERT INTO ledger VALUES(100, x'8000000141')");
+    fix_change(f, "UPDATE ledger SET data = x'0000000341414100000003424242' WHERE id = 8;"
+                  "INSERT INTO ledger VALUES(100, x'8000000141')");
     assert_int_equal(fix_open(f, false), 0);
     assert_string_equal(f->loaded.data, "ledger 'one' 0\nledger 'AAA' 0\nledger 'BBB' 0\n");
     store_get_stats(f->s, &stats);
@@ -383,7 +372,7 @@ static void a_last_row_that_cannot_be_read_keeps_its_place(void **state)
     memset(text, 'a', sizeof(text) - 1);
     store_ledger_put(f->s, bytes_of(text), NULL, 0);
     fix_close(f);
-    change_file(f, "PRAGMA wal_checkpoint(TRUNCATE)");
+    fix_change(f, "PRAGMA wal_checkpoint(TRUNCATE)");
     break_row(f, 'a');
     assert_int_equal(fix_open(f, false), 0);
     assert_string_equal(f->loaded.data, "ledger 'one' 0\n");

@@ -310,6 +310,18 @@ static inline int64_t fix_ask(const struct fixture *f, const char *sql)
     return number;
 }
 
+/* Changes the closed database. */
+static inline void fix_change(const struct fixture *f, const char *sql)
+{
+    char *path = fix_path(f, "sluice.db");
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    free(path);
+}
+
 static inline void fix_put_many(struct fixture *f, uint32_t no, uint64_t first, uint64_t end_seq)
 {
     for (uint64_t seq = first; seq < end_seq; seq++) {
